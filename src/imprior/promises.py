@@ -1,0 +1,252 @@
+"""What models promise and tasks ask for: the contracts between the two, and nothing else.
+
+A model keeps a promise by having its methods; no base class, no registration. A task calls `require(model, Samples)`
+and works with every model that keeps the promise. Conventions, for all of them:
+
+* an image batch `x` is float32 [N, C, H, W] in [0, 1]; an 8-bit level k is exactly k / 255;
+* `shape` is (channels, height, width), None where any size will do; `levels` is 2 (binary), 256 (8-bit) or None
+  (continuous); `classes` is the number of labels that a conditional model knows, else None;
+* a latent `z` is [N, …]: a vector or a grid of numbers per image;
+* randomness comes in as `rng`, a `torch.Generator`; nothing reads the global one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from imprior.errors import CapabilityError
+
+Shape = tuple[int, int | None, int | None]
+Space = Literal["binary", "8-bit", "continuous"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Minus log-likelihood of each image.
+
+    Attributes:
+        nats: [N] float64, nats per image (all pixels summed); lower is better.
+        kind: "exact", or "bound" where -log p(x) is at most `nats` (in expectation over the draws).
+        space: what p is a distribution over: "binary" or "8-bit" images (a probability) or "continuous" (a density).
+        protocol: how it was computed, for people: "importance-weighted, 1000 samples".
+    """
+
+    nats: Tensor
+    kind: Literal["exact", "bound"]
+    space: Space
+    protocol: str
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What every model states about itself."""
+
+    shape: Shape
+    levels: int | None
+    classes: int | None
+
+
+class Distribution(Protocol):
+    """A distribution over a batch of events; `sample` prepends one axis, `log_prob` sums over the event's axes."""
+
+    @property
+    def mean(self) -> Tensor:
+        """[*batch, *event]."""
+        ...
+
+    def sample(self, n: int, rng: torch.Generator | None) -> Tensor:
+        """Draw [n, *batch, *event], differentiably where the distribution is reparameterised."""
+        ...
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """[..., *batch] nats, for value [..., *batch, *event]."""
+        ...
+
+
+@runtime_checkable
+class Decodes(Model, Protocol):
+    """Turns a latent into an image."""
+
+    def latent(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n latents as the model believes them to be distributed: [n, …]."""
+        ...
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The mean image of each latent: [N, …] -> [N, C, H, W]."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Decodes, Protocol):
+    """Turns an image into a latent as well."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, …]; of a stochastic encoder, the mean."""
+        ...
+
+
+@runtime_checkable
+class LatentVariable(Encodes, Protocol):
+    """p(x) = ∫ p(z) p(x | z) dz with an approximate posterior q(z | x)."""
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z | x), a batch of N distributions over latents."""
+        ...
+
+    def prior(self) -> Distribution:
+        """p(z), without a batch axis."""
+        ...
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        """p(x | z) for z [N, …], a batch of N distributions over images [C, H, W]."""
+        ...
+
+
+@runtime_checkable
+class Scores(Model, Protocol):
+    """Gives images a likelihood, or a bound on it."""
+
+    def score(
+        self, x: Tensor, labels: Tensor | None = None, samples: int = 1, rng: torch.Generator | None = None
+    ) -> Score:
+        """Minus log-likelihood in nats per image; `samples` draws where it is a bound by sampling."""
+        ...
+
+
+@runtime_checkable
+class Samples(Model, Protocol):
+    """Draws images."""
+
+    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """n images [n, C, H, W] from the model's distribution (observation noise included)."""
+        ...
+
+
+@runtime_checkable
+class Denoises(Model, Protocol):
+    """Removes noise."""
+
+    def denoise(self, y: Tensor, sigma: float | None = None) -> Tensor:
+        """Noisy [N, C, H, W] (may leave [0, 1]) -> estimate of the clean image; `sigma` on the [0, 1] scale, if known."""
+        ...
+
+
+@runtime_checkable
+class Completes(Model, Protocol):
+    """Fills in what is missing."""
+
+    def complete(self, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
+        """One completion of each x; `known` is bool [N, 1, H, W], and known pixels come back bit for bit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Integers that a codec writes: `blocks` of int32 tensors whose meaning only the model knows, for images of `shape`."""
+
+    blocks: tuple[Tensor, ...]
+    shape: tuple[int, int, int, int]
+
+
+class Tables(Protocol):
+    """Integer frequency tables: cumulative int32 [T, S + 1] that rise from 0 to 2^precision."""
+
+    cumulative: Tensor
+    precision: int
+
+
+class Sink(Protocol):
+    """Where a model puts symbols: the encoding end of an entropy coder."""
+
+    def put(self, symbols: Tensor, index: Tensor, tables: Tables) -> None:
+        """Code int32 symbols [M] (0 … S-1), each with the table of its index [M]."""
+        ...
+
+
+class Source(Protocol):
+    """Where a model gets symbols back, in the order in which they were put."""
+
+    def get(self, index: Tensor, tables: Tables) -> Tensor:
+        """Decode as many symbols as `index` has entries: int32 [M]."""
+        ...
+
+
+@runtime_checkable
+class Codes(Model, Protocol):
+    """Turns images into integers and drives an entropy coder with them.
+
+    Tiles are disjoint blocks of one grid of latents at 1/`stride` of the image; the synthesis of a block sees `halo`
+    neighbours, so tiles leave no seam. `exact`: decoding gives the same pixels on every machine. `rates` is the
+    number of rate levels, 0 being the smallest file.
+    """
+
+    stride: int
+    halo: int
+    exact: bool
+    lossless: bool
+    rates: int
+
+    def analyse(self, x: Tensor, rate: int) -> Latents:
+        """Images -> integers, at rate level `rate`."""
+        ...
+
+    def write(self, latents: Latents, sink: Sink, rate: int) -> None:
+        """Put all integers of `latents`."""
+        ...
+
+    def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
+        """Get back what `write` put, for images of `shape` [N, C, H, W]."""
+        ...
+
+    def synthesise(self, latents: Latents, rate: int) -> Tensor:
+        """Integers -> images [N, C, H, W]."""
+        ...
+
+
+@runtime_checkable
+class Calibrates(Model, Protocol):
+    """Has something to fit to the training images once its weights are final (code statistics, entropy tables)."""
+
+    def calibrate(self, batches: Sequence[Tensor]) -> None:
+        """Fit it, from batches of training images [N, C, H, W] that may be gone through more than once."""
+        ...
+
+
+PROMISES: tuple[type, ...] = (Decodes, Encodes, LatentVariable, Scores, Samples, Denoises, Completes, Codes)
+
+P = TypeVar("P")
+
+
+def kept(model: object) -> list[str]:
+    """Names of the promises that a model keeps, in the order of `PROMISES`."""
+    return [promise.__name__ for promise in PROMISES if isinstance(model, promise)]
+
+
+def require(model: Any, promise: type[P], *, name: str = "this model") -> P:
+    """Return `model`, typed as `promise`.
+
+    Raises:
+        CapabilityError: the model does not keep the promise; the message names embedded models that do.
+    """
+    if isinstance(model, promise):
+        return model
+    keepers = [card.parent.name for card in _cards() if promise.__name__ in json.loads(card.read_text())["promises"]]
+    hint = f"; these do: {', '.join(keepers)}" if keepers else ""
+    raise CapabilityError(f"{name} does not keep the promise {promise.__name__}{hint}")
+
+
+def space_of(model: Model) -> Space:
+    """What a model's likelihood is over, by its `levels`."""
+    spaces: dict[int | None, Space] = {2: "binary", 256: "8-bit", None: "continuous"}
+    return spaces[model.levels]
+
+
+def _cards() -> list[Path]:
+    return sorted((Path(__file__).parent / "embedded").glob("*/card.json"))
