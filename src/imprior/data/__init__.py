@@ -1,0 +1,1 @@
+"""Sources, images, corruption, batches."""

@@ -1,0 +1,1 @@
+"""A module per family: the network and the promises that it keeps."""

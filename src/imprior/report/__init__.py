@@ -1,0 +1,1 @@
+"""Figures, grids of pictures, pages: what people look at."""

@@ -1,0 +1,1 @@
+"""What trains several times: tuning, depth, optimisers."""

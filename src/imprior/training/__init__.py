@@ -1,0 +1,1 @@
+"""The one loop, its optimisers and schedules, and several processes."""
