@@ -1,0 +1,69 @@
+"""What a recipe says about its data: size, cropping, binarization, the held-out part, corruption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from imprior.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """What is done to an image before a denoiser sees it, drawn afresh at every presentation.
+
+    Attributes:
+        kind: "gaussian" (additive, standard deviation on the [0, 1] scale), "masking" (a fraction of the pixels set
+            to 0), "salt-pepper" (a fraction set to 0 or 1) or "poisson" (photon noise; the amount is the standard
+            deviation at white, so 1 / amount² photons there).
+        low, high: the amount is drawn uniformly from [low, high] for each image; equal ends fix it.
+    """
+
+    kind: Literal["none", "gaussian", "masking", "salt-pepper", "poisson"] = "none"
+    low: float = 0.5
+    high: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high:
+            raise RecipeError(f"corruption wants 0 <= low <= high, not {self.low} and {self.high}")
+        if self.kind in ("masking", "salt-pepper") and self.high > 1:
+            raise RecipeError(f"corruption '{self.kind}' is a fraction of the pixels: high is {self.high}, above 1")
+
+
+@dataclass(frozen=True)
+class Data:
+    """How images are prepared.
+
+    Attributes:
+        size: side in pixels: the short side is resized to it and the centre cut out; None leaves images as they are.
+        channels: 1 (grey) or 3 (colour); None leaves them as they are.
+        crop: side in pixels of a crop: at random places in training, in the centre in evaluation; None takes all.
+        scales: with `crop`, images are also prepared at these scales (1 = full size), so that crops show more.
+        flip: mirror half of the training images left to right.
+        binarize: pixels become 0 or 1, drawn afresh at every presentation with the grey level as probability.
+        validation: fraction of the training images held out where the source has no validation part.
+        limit: use only so many training images.
+        corruption: what a denoiser is given.
+    """
+
+    size: int | None = None
+    channels: int | None = None
+    crop: int | None = None
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    binarize: bool = False
+    validation: float = 0.1
+    limit: int | None = None
+    corruption: Corruption = field(default_factory=Corruption)
+
+    def __post_init__(self) -> None:
+        if self.channels not in (None, 1, 3):
+            raise RecipeError(f"channels is 1 or 3, not {self.channels}")
+        for name in ("size", "crop", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RecipeError(f"{name} is at least 1, not {value}")
+        if not 0 <= self.validation < 1:
+            raise RecipeError(f"validation is a fraction from 0 to below 1, not {self.validation}")
+        if not self.scales or not all(0 < s <= 1 for s in self.scales):
+            raise RecipeError(f"scales are fractions above 0 and at most 1, not {self.scales}")
