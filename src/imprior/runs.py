@@ -20,11 +20,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from imprior.errors import RunError
+
+if TYPE_CHECKING:  # listing the runs of a machine must not cost the import of torch
+    from torch import Tensor
 
 EMBEDDED = Path(__file__).parent / "embedded"
 
