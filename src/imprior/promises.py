@@ -23,7 +23,7 @@ from torch import Tensor
 
 from imprior.errors import CapabilityError
 
-Shape = tuple[int, int | None, int | None]
+Shape = tuple[int | None, int | None, int | None]
 Space = Literal["binary", "8-bit", "continuous"]
 
 
@@ -42,6 +42,14 @@ class Score:
     kind: Literal["exact", "bound"]
     space: Space
     protocol: str
+
+
+class Posterior(Distribution, Protocol):
+    """A distribution for each image of a batch; a slice picks images, so each can draw from its own generator."""
+
+    def __getitem__(self, images: slice) -> Posterior:
+        """The entries `images` of the first batch axis."""
+        ...
 
 
 @runtime_checkable
@@ -96,7 +104,7 @@ class Encodes(Decodes, Protocol):
 class LatentVariable(Encodes, Protocol):
     """p(x) = ∫ p(z) p(x | z) dz with an approximate posterior q(z | x)."""
 
-    def posterior(self, x: Tensor) -> Distribution:
+    def posterior(self, x: Tensor) -> Posterior:
         """q(z | x), a batch of N distributions over latents."""
         ...
 
