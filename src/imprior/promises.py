@@ -44,14 +44,6 @@ class Score:
     protocol: str
 
 
-class Posterior(Distribution, Protocol):
-    """A distribution for each image of a batch; a slice picks images, so each can draw from its own generator."""
-
-    def __getitem__(self, images: slice) -> Posterior:
-        """The entries `images` of the first batch axis."""
-        ...
-
-
 @runtime_checkable
 class Model(Protocol):
     """What every model states about itself."""
@@ -75,6 +67,14 @@ class Distribution(Protocol):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """[..., *batch] nats, for value [..., *batch, *event]."""
+        ...
+
+
+class Posterior(Distribution, Protocol):
+    """A distribution for each image of a batch; a slice picks images, so each can draw from its own generator."""
+
+    def __getitem__(self, images: slice) -> Posterior:
+        """The entries `images` of the first batch axis."""
         ...
 
 
