@@ -11,6 +11,8 @@ Importing the package loads neither torch nor NumPy: a function's own imports co
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 __version__ = "0.1.0"
@@ -18,8 +20,10 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     """A function of the face, on first use."""
-    from imprior import face
-
+    # "from imprior import bounds" asks here first: a module of the package must not load the face (which imports it).
+    if find_spec(f"{__name__}.{name}") is not None:
+        raise AttributeError(f"'{name}' is a module that is not imported yet")
+    face = import_module(f"{__name__}.face")
     if name in face.__all__:
         return getattr(face, name)
     raise AttributeError(f"module 'imprior' has no attribute '{name}'")
@@ -27,6 +31,5 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """What `imprior.<tab>` offers."""
-    from imprior import face
-
+    face = import_module(f"{__name__}.face")
     return sorted([*face.__all__, "__version__"])
