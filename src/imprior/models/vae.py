@@ -1,0 +1,142 @@
+"""The variational autoencoder: a latent-variable model that is trained together with an approximate posterior.
+
+    x ──► encoder ──► (mean, log_variance) ──► z = mean + std·ε ──► decoder ──► likelihood p(x | z)
+    [N,C,H,W]  →  [N,2·latent]                  [N,latent] ~ prior p(z)          [N,C,H,W]
+
+Prior and likelihood are parts: `model.prior=vamp`, `model.likelihood=gaussian` exchange them, `model.prior.couplings=8`
+sets what they have. What is minimised is elsewhere (objectives.elbo), and so are the bounds (bounds.py).
+
+Reference: Kingma & Welling 2014, Auto-encoding variational Bayes; Rezende, Mohamed & Wierstra 2014, Stochastic
+backpropagation and approximate inference in deep generative models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from imprior import bounds
+from imprior.distributions.gaussian import DiagonalGaussian
+from imprior.errors import DataError, RecipeError
+from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
+from imprior.models.priors import Flow, Standard
+from imprior.nn.dense import Dense
+from imprior.promises import Distribution, Score, Shape, space_of
+from imprior.randomness import generator
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of a VAE.
+
+    Attributes:
+        shape: (channels, height, width) of the images; zeros are filled in from the data.
+        network: encoder and decoder.
+        latent: numbers in a code; of a spatial network, channels of the code's grid.
+        likelihood: p(x | z); it decides what the model's scores are over (binary, 8-bit or continuous images).
+        prior: p(z).
+        log_variance: the posterior's log-variances are kept in this range. The upper end lets no unit drown the
+            decoder in noise early on, the lower end keeps exp(-log_variance) tame; both are rarely reached later.
+    """
+
+    shape: tuple[int, int, int] = (0, 0, 0)
+    network: Dense = field(default_factory=lambda: Dense((400, 400), block="gated"))
+    latent: int = 48
+    likelihood: Bernoulli | ContinuousBernoulli | Gaussian | LogisticMixture = field(default_factory=Bernoulli)
+    prior: Standard | Flow = field(default_factory=Standard)
+    log_variance: tuple[float, float] = (-7.0, 2.0)
+
+    def __post_init__(self) -> None:
+        if self.latent < 1:
+            raise RecipeError(f"latent must be at least 1, not {self.latent}")
+        if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
+            raise RecipeError(f"log_variance must be two rising numbers, not {self.log_variance}")
+
+    def build(self) -> VAE:
+        """The model, with fresh weights."""
+        return VAE(self)
+
+
+class VAE(nn.Module):
+    """Keeps LatentVariable, Scores, Samples and Denoises."""
+
+    classes: int | None = None
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.shape: Shape = config.shape
+        self.levels = config.likelihood.levels
+        self.code_shape = config.network.code_shape(config.shape, config.latent)
+        channels = config.shape[0]
+        self.encoder = config.network.encoder(config.shape, 2 * config.latent)
+        self.decoder = config.network.decoder(config.latent, config.shape, config.likelihood.channels(channels))
+        self.observation = config.likelihood.build(channels)
+        self.prior_module = config.prior.build(self.code_shape, config.shape)
+
+    def posterior(self, x: Tensor) -> DiagonalGaussian:
+        """q(z | x): [N, C, H, W] -> a batch of N Gaussians over codes.
+
+        Raises:
+            DataError: images of another shape than the model's.
+        """
+        if x.shape[1:] != self.shape:
+            raise DataError(
+                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
+            )
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        low, high = self.config.log_variance
+        return DiagonalGaussian(mean, log_variance.clamp(low, high), event_dims=len(self.code_shape))
+
+    def prior(self) -> Distribution:
+        """p(z)."""
+        return self.prior_module(self.posterior)  # type: ignore[no-any-return]
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        """p(x | z) for z [N, …]: a batch of N distributions over images."""
+        return self.observation(self.decoder(z))  # type: ignore[no-any-return]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The posterior's mean: [N, C, H, W] -> [N, latent], or [N, latent, h, w] of a spatial network."""
+        return self.posterior(x).mean
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """The likelihood's mean: [N, …] -> [N, C, H, W]."""
+        return self.likelihood(z).mean
+
+    def latent(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n codes from the prior."""
+        return self.prior().sample(n, rng)
+
+    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Draw n images: z ~ p(z), then x ~ p(x | z)."""
+        return self.likelihood(self.latent(n, rng)).sample(1, rng)[0]
+
+    def denoise(self, y: Tensor, sigma: float | None = None) -> Tensor:
+        """The mean image of the noisy image's mean code; `sigma` is not used."""
+        return self.decode(self.encode(y))
+
+    @torch.no_grad()
+    def score(
+        self, x: Tensor, labels: Tensor | None = None, samples: int = 1, rng: torch.Generator | None = None
+    ) -> Score:
+        """Bound on minus log p(x): minus the ELBO for one sample, the importance-weighted bound for more.
+
+        Args:
+            x: [N, C, H, W]; exactly 0 or 1 for a Bernoulli likelihood, whole 8-bit levels for a logistic mixture.
+            labels: not used.
+            samples: draws of z for each image.
+            rng: where they come from; a fixed seed if None.
+
+        Raises:
+            DataError: grey values given to a likelihood over binary images, or values between the 8-bit levels.
+        """
+        bounds.check_levels(x, self.levels)
+        rng = rng if rng is not None else generator(0, "score", device=x.device)
+        if samples == 1:
+            parts = bounds.elbo(self, x, rng=rng)
+            return Score(-parts.bound.double(), "bound", space_of(self), "ELBO, 1 sample")
+        nats = bounds.importance_bound(self, x, samples=samples, rng=rng)
+        return Score(nats, "bound", space_of(self), f"importance-weighted, {samples} samples")
