@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -188,7 +187,10 @@ def using(state: State) -> Iterator[nn.Module]:
 
 
 def _clip(parameters: Sequence[nn.Parameter], largest: float | None) -> float:
-    norm = nn.utils.clip_grad_norm_(parameters, math.inf if largest is None else largest)
+    """Norm of the gradient, which is scaled down where that is above `largest`."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
+    if largest is not None and norm > largest:  # most steps need no second pass over the gradient
+        nn.utils.clip_grads_with_norm_(parameters, largest, norm, foreach=True)
     return float(norm)
 
 
