@@ -24,6 +24,7 @@ recipe = Recipe(
         images=30_000_000,
         batch=256,
         average=100_000,
+        precision="bfloat16",
         check=540_000,
     ),
 )
