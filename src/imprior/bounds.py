@@ -13,15 +13,19 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from imprior.distributions.gaussian import DiagonalGaussian, kl
-from imprior.errors import DataError
-from imprior.promises import LatentVariable
+from imprior.distributions.gaussian import LOG_2PI, DiagonalGaussian, kl
+from imprior.distributions.mixture import Mixture
+from imprior.errors import CapabilityError, DataError
+from imprior.promises import Distribution, LatentVariable, Posterior
+from imprior.randomness import generator
 
+COLLAPSED = 0.1  # nats: a unit whose KL is below tells the decoder next to nothing
 BLOCK = 50  # samples of one image that are drawn and decoded together
 
 
@@ -81,7 +85,7 @@ def importance_elbo(
     """
     posterior = model.posterior(x if encoder_input is None else encoder_input)
     z = posterior.sample(samples, rng)  # [K, N, …]
-    log_weights = _log_joint(model, x, z) - posterior.log_prob(z)
+    log_weights = _log_joint(model, model.prior(), x, z) - posterior.log_prob(z)
     return log_weights.logsumexp(0) - math.log(samples)
 
 
@@ -112,14 +116,142 @@ def importance_bound(
     Raises:
         DataError: grey images for a model of binary ones (`levels` 2), or values between the levels.
     """
-    check_levels(x, model.levels)
     assert samples >= 1
+    check_levels(x, model.levels)
     chunk = chunk or max(BLOCK, 800_000 // max(1, x[:1].numel()))
-    key = torch.randint(2**62, (), generator=rng or torch.Generator().manual_seed(0)).item()
     group = max(1, chunk // min(samples, BLOCK))
+    nats = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     with torch.no_grad():
-        nats = [_bound(model, x[i : i + group], samples, int(key)) for i in range(0, len(x), group)]
-    return -torch.cat(nats) if nats else torch.zeros(0, dtype=torch.float64)
+        prior, generators = model.prior(), _generators(x, rng)
+        for start in range(0, len(x), group):
+            part = slice(start, start + group)
+            nats[part] = -_bound(model, prior, x[part], samples, generators[part])
+    return nats
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the latent units do, over a set of images.
+
+    Attributes:
+        active: [U] bool, the units whose posterior mean moves with the image.
+        kl_units: [U] nats, see `kl_per_unit`.
+        kl: nats, mean KL(q(z | x) ‖ p(z)) over the images, by one sample each.
+        gap: nats, a range for KL(aggregate posterior ‖ prior), see `aggregate_gap`.
+    """
+
+    active: Tensor
+    kl_units: Tensor
+    kl: float
+    gap: tuple[float, float]
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the KL of every unit is below 0.1 nat: the decoder makes do without the code."""
+        return bool((self.kl_units < COLLAPSED).all())
+
+
+@torch.no_grad()
+def diagnose(posterior: DiagonalGaussian, prior: Distribution, *, rng: torch.Generator | None) -> Diagnosis:
+    """Active units, KL per unit and the gap between aggregate posterior and prior.
+
+    Args:
+        posterior: q(z | x) of all images of a set, [N, …]; codes of 10,000 images fit in memory easily (`collect`).
+        prior: p(z).
+        rng: for one sample of z per image.
+    """
+    z = posterior.sample(1, rng)[0]
+    kl_images = (posterior.log_prob(z) - prior.log_prob(z)).double()
+    gap = aggregate_gap(posterior, prior, rng=rng)
+    return Diagnosis(active_units(posterior.mean), kl_per_unit(posterior, prior), float(kl_images.mean()), gap)
+
+
+@torch.no_grad()
+def collect(model: LatentVariable, batches: Iterable[Tensor]) -> DiagonalGaussian:
+    """q(z | x) of all images of some batches as one; the encoder is run once per image.
+
+    Raises:
+        CapabilityError: the posteriors are no Gaussians with independent units.
+    """
+    found = [model.posterior(x) for x in batches]
+    means, log_variances, dims = [], [], 1
+    for q in found:
+        if not isinstance(q, DiagonalGaussian):
+            raise CapabilityError("latent units are diagnosed for Gaussian posteriors with independent units only")
+        means.append(q.mean)
+        log_variances.append(q.log_variance.expand_as(q.mean))
+        dims = q.event_dims
+    return DiagonalGaussian(torch.cat(means), torch.cat(log_variances), dims)
+
+
+def active_units(means: Tensor, threshold: float = 0.01) -> Tensor:
+    """Which units are in use: those whose posterior mean has a variance above `threshold` over the images.
+
+    Args:
+        means: [N, …] posterior means.
+        threshold: 0.01 in the reference (there between units in use and not in use there is a wide gap).
+
+    Returns:
+        [U] bool, U = the numbers in a code.
+
+    Reference:
+        Burda, Grosse and Salakhutdinov, 2015, Importance Weighted Autoencoders, section 5.2.
+
+    >>> active_units(torch.tensor([[0.0, 1.0], [0.0, -1.0]]))
+    tensor([False,  True])
+    """
+    return means.flatten(1).double().var(0, correction=0) > threshold
+
+
+def kl_per_unit(posterior: DiagonalGaussian, prior: Distribution) -> Tensor:
+    """Mean KL of each unit over the images, [U] float64 nats.
+
+    Against a Gaussian prior with independent units, the KL to it, in closed form. Other priors have no KL per unit;
+    there it is the KL to the Gaussian with the unit's mean and variance over the set: the smallest KL to any Gaussian,
+    and an upper bound on the information (in nats) that the unit carries on the image. So a unit below 0.1 nat is dead
+    in both cases.
+    """
+    q = DiagonalGaussian(posterior.mean.double(), posterior.log_variance.double(), posterior.event_dims)
+    if isinstance(prior, DiagonalGaussian):
+        p = DiagonalGaussian(prior.mean.double(), prior.log_variance.double(), prior.event_dims)
+    else:
+        variance = q.log_variance.expand_as(q.mean).exp().mean(0) + q.mean.var(0, correction=0)
+        p = DiagonalGaussian(q.mean.mean(0), variance.log(), q.event_dims)
+    return kl(q, p).mean(0).flatten()
+
+
+@torch.no_grad()
+def aggregate_gap(
+    posterior: DiagonalGaussian, prior: Distribution, *, rng: torch.Generator | None, rows: int = 500
+) -> tuple[float, float]:
+    """A range for KL(q(z) ‖ p(z)), where q(z) = E_x q(z | x) is the aggregate posterior: (from, to), in nats.
+
+    0 would mean that codes drawn from the prior look to the decoder like codes of images. The KL itself can't be
+    computed, q(z) being known by N images only; with z ~ q(z), one sample per image, it lies between
+
+    * E log g(z) - log p(z), where g is the Gaussian with the mean and covariance of q(z) (any density in the place of
+      q(z) gives a lower bound; for a standard normal prior this is what two moments say), and
+    * E KL(q(z | x) ‖ p(z)) - I, where I is the mean of log q(z | x) / (1/N Σ_j q(z | x_j)), a lower bound on the
+      information of code and image that can't exceed log N: with few images the range is wide.
+
+    Both hold in expectation over the samples.
+
+    Reference:
+        Hoffman and Johnson, 2016, ELBO surgery (the decomposition); Poole et al., 2019, On variational bounds of mutual
+        information (the bound on I).
+    """
+    z = posterior.sample(1, rng)[0]
+    mean = posterior.mean.flatten(1).double()  # [N, U]
+    centred = mean - mean.mean(0)
+    variance = posterior.log_variance.expand_as(posterior.mean).flatten(1).double().exp().mean(0)
+    covariance = centred.T @ centred / len(mean) + variance.diag()
+    factor = torch.linalg.cholesky(covariance)
+    white = torch.linalg.solve_triangular(factor, (z.flatten(1).double() - mean.mean(0)).T, upper=False)  # [U, N]
+    log_gaussian = -0.5 * (white.square().sum(0) + len(white) * LOG_2PI) - factor.diagonal().log().sum()
+    log_prior = prior.log_prob(z).double()
+    aggregate = Mixture(torch.zeros(len(mean), device=z.device), posterior)
+    log_aggregate = torch.cat([aggregate.log_prob(z[i : i + rows]).double() for i in range(0, len(z), rows)])
+    return float((log_gaussian - log_prior).mean()), float((log_aggregate - log_prior).mean())
 
 
 def check_levels(x: Tensor, levels: int | None) -> None:
@@ -136,28 +268,34 @@ def check_levels(x: Tensor, levels: int | None) -> None:
         raise DataError(f"this model's likelihood is over {kind}: other values have no probability to score")
 
 
-def _bound(model: LatentVariable, x: Tensor, samples: int, key: int) -> Tensor:
+def _bound(
+    model: LatentVariable, prior: Distribution, x: Tensor, samples: int, generators: list[torch.Generator]
+) -> Tensor:
     """The bound of a few images, [N] float64, their samples in blocks with a running log-sum-exp."""
     posterior = model.posterior(x)
-    generators = [_generator(image, key) for image in x]
     total = torch.full((len(x),), -math.inf, dtype=torch.float64, device=x.device)
     for start in range(0, samples, BLOCK):
-        n = min(BLOCK, samples - start)
-        z = torch.cat([posterior[i : i + 1].sample(n, g) for i, g in enumerate(generators)], 1)  # [n, N, …]
-        log_weights = _log_joint(model, x, z) - posterior.log_prob(z)
+        z = _own_draws(posterior, generators, min(BLOCK, samples - start))
+        log_weights = _log_joint(model, prior, x, z) - posterior.log_prob(z)
         total = torch.logaddexp(total, log_weights.double().logsumexp(0))
     return total - math.log(samples)
 
 
-def _log_joint(model: LatentVariable, x: Tensor, z: Tensor) -> Tensor:
+def _log_joint(model: LatentVariable, prior: Distribution, x: Tensor, z: Tensor) -> Tensor:
     """log p(x, z) of images [N, …] and latents [K, N, …]: [K, N]."""
     repeated = x.expand(len(z), *x.shape).flatten(0, 1)  # in the order of z.flatten(0, 1): images within samples
     likelihood = model.likelihood(z.flatten(0, 1)).log_prob(repeated).view(z.shape[:2])
-    return likelihood + model.prior().log_prob(z)
+    return likelihood + prior.log_prob(z)
 
 
-def _generator(image: Tensor, key: int) -> torch.Generator:
-    """Random numbers that belong to an image, wherever it stands in which batch."""
-    content = image.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()
-    digest = hashlib.blake2b(content, digest_size=8, key=key.to_bytes(8, "little")).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+def _own_draws(posterior: Posterior, generators: list[torch.Generator], n: int) -> Tensor:
+    """n samples for each image, each image's from its own generator: [n, N, …]."""
+    return torch.cat([posterior[i : i + 1].sample(n, own) for i, own in enumerate(generators)], 1)
+
+
+def _generators(x: Tensor, rng: torch.Generator | None) -> list[torch.Generator]:
+    """For each image a generator that belongs to it, wherever it stands in which batch: of one draw and its content."""
+    rng = rng or torch.Generator().manual_seed(0)
+    draw = int(torch.randint(2**62, (), generator=rng, device=rng.device))
+    images = x.detach().to("cpu", torch.float32).contiguous().numpy()
+    return [generator(draw, hashlib.blake2b(image.tobytes()).hexdigest()) for image in images]
