@@ -15,13 +15,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imprior import bounds
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.errors import DataError, RecipeError
+from imprior.models.coded import CodesLatents
 from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
 from imprior.models.priors import Flow, Standard
+from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import Dense
 from imprior.promises import Distribution, Score, Shape, space_of
 from imprior.randomness import generator
@@ -42,7 +44,7 @@ class Config:
     """
 
     shape: tuple[int, int, int] = (0, 0, 0)
-    network: Dense = field(default_factory=lambda: Dense((400, 400), block="gated"))
+    network: Dense | Convolutional = field(default_factory=lambda: Dense((400, 400), block="gated"))
     latent: int = 48
     likelihood: Bernoulli | ContinuousBernoulli | Gaussian | LogisticMixture = field(default_factory=Bernoulli)
     prior: Standard | Flow = field(default_factory=Standard)
@@ -59,8 +61,8 @@ class Config:
         return VAE(self)
 
 
-class VAE(nn.Module):
-    """Keeps LatentVariable, Scores, Samples and Denoises."""
+class VAE(CodesLatents):
+    """Keeps LatentVariable, Scores, Samples, Denoises, Codes and Calibrates."""
 
     classes: int | None = None
 
