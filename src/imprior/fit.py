@@ -97,7 +97,7 @@ def train(
         else:
             images = prepare.load(data, recipe.data, "train", on_broken=on_broken)
             held_out = prepare.load(data, recipe.data, "validation", on_broken=on_broken)
-        recipe = recipe.with_shape(_shape(images, recipe))
+        recipe = recipe.with_shape(shape_of(images, recipe))
         model = build(recipe).to(_device(group))
         if init is not None:
             first = runs.find(init)
@@ -391,7 +391,7 @@ def _same(saved: Recipe, asked: Recipe) -> Recipe:
     return saved
 
 
-def _shape(images: Images, recipe: Recipe) -> tuple[int, int, int]:
+def shape_of(images: Images, recipe: Recipe) -> tuple[int, int, int]:
     channels, height, width = images.shape
     crop = recipe.data.crop
     if crop is not None:
