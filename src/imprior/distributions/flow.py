@@ -42,7 +42,8 @@ class Coupling(nn.Module):
 
     def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """[..., given] -> log-scale and shift, [..., changed] each."""
-        raw, shift = self.network(given).chunk(2, -1)
+        # Under autocast the network's output is bfloat16; eight bits are too few for what follows.
+        raw, shift = self.network(given).to(given.dtype).chunk(2, -1)
         return self.bound * raw.tanh(), shift
 
 
