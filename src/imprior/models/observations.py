@@ -101,11 +101,11 @@ class LogisticMixture:
 
     def channels(self, channels: int) -> int:
         """Channels wanted of the decoder for images of `channels`."""
-        return 3 * self.components * channels
+        return likelihoods.DiscretisedLogisticMixture.channels_wanted(channels, self.components)
 
     def build(self, channels: int) -> nn.Module:
         """The module from the decoder's output to p(x | z)."""
-        return LogisticMixtureObservation()
+        return LogisticMixtureObservation(self.components, channels)
 
 
 class BernoulliObservation(nn.Module):
@@ -158,6 +158,18 @@ class GaussianObservation(nn.Module):
 class LogisticMixtureObservation(nn.Module):
     """Mixture parameters -> p(x | z)."""
 
+    start: Tensor
+
+    def __init__(self, components: int, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        wanted = likelihoods.DiscretisedLogisticMixture.channels_wanted(channels, components)
+        start = torch.zeros(wanted).view(-1, components)  # in the order of its parameters: logits, locations, …
+        # Components spread over the levels, each a fifth of their range wide: from one place they would hardly part.
+        start[1 : 1 + 2 * channels : 2] = torch.linspace(-0.9, 0.9, components) if components > 1 else 0.0
+        start[2 : 2 + 2 * channels : 2] = -2.0
+        self.register_buffer("start", start.view(-1, 1, 1), persistent=False)
+
     def forward(self, h: Tensor) -> Distribution:
-        """The likelihood with the decoder's output `h` as parameters."""
-        return likelihoods.DiscretisedLogisticMixture(h)
+        """The likelihood whose parameters are the decoder's output `h` and a constant start."""
+        return likelihoods.DiscretisedLogisticMixture(h + self.start, self.channels)

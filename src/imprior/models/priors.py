@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from imprior.distributions import mixture
 from imprior.distributions.flow import RealNVP
 from imprior.distributions.gaussian import DiagonalGaussian
+from imprior.distributions.mixture import MixtureOfGaussians
 from imprior.errors import RecipeError
 from imprior.promises import Distribution
 
@@ -44,10 +46,49 @@ class Flow:
     hidden: int = 128
     layers: int = 2
 
+    def __post_init__(self) -> None:
+        _positive(couplings=self.couplings, hidden=self.hidden, layers=self.layers)
+
     def build(self, code_shape: tuple[int, ...], shape: tuple[int, int, int]) -> nn.Module:
         """The prior of codes of `code_shape` for images of `shape`."""
         flow = RealNVP(_dim(code_shape, "flow"), couplings=self.couplings, hidden=self.hidden, layers=self.layers)
         return LearnedPrior(flow)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A mixture of Gaussians with independent units.
+
+    Attributes:
+        components: how many.
+    """
+
+    components: int = 50
+
+    def __post_init__(self) -> None:
+        _positive(components=self.components)
+
+    def build(self, code_shape: tuple[int, ...], shape: tuple[int, int, int]) -> nn.Module:
+        """The prior of codes of `code_shape` for images of `shape`."""
+        return LearnedPrior(MixtureOfGaussians(_dim(code_shape, "mixture"), components=self.components))
+
+
+@dataclass(frozen=True)
+class Vamp:
+    """The VampPrior: a mixture of the posteriors of images that are themselves learned.
+
+    Attributes:
+        components: how many such images. The encoder sees them at each step, besides the batch.
+    """
+
+    components: int = 100
+
+    def __post_init__(self) -> None:
+        _positive(components=self.components)
+
+    def build(self, code_shape: tuple[int, ...], shape: tuple[int, int, int]) -> nn.Module:
+        """The prior of codes of `code_shape` for images of `shape`."""
+        return VampPrior(self.components, shape)
 
 
 class StandardPrior(nn.Module):
@@ -75,6 +116,29 @@ class LearnedPrior(nn.Module):
     def forward(self, posterior: Posterior) -> Distribution:
         """p(z)."""
         return self.distribution  # type: ignore[return-value]
+
+
+class VampPrior(nn.Module):
+    """Σ_k weight_k q(z | u_k) with learned weights and learned images u_k in [0, 1].
+
+    Reference: Tomczak & Welling 2018, VAE with a VampPrior, eq. 10 (there with equal weights).
+    """
+
+    def __init__(self, components: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        # Different at the start, or all would get the same gradient and stay one.
+        self.images = nn.Parameter(torch.randn(components, *shape) - 1)
+        self.logits = nn.Parameter(torch.zeros(components))
+
+    def forward(self, posterior: Posterior) -> Distribution:
+        """p(z)."""
+        return mixture.Mixture(self.logits, posterior(self.images.sigmoid()))
+
+
+def _positive(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise RecipeError(f"{name} must be at least 1, not {value}")
 
 
 def _dim(code_shape: tuple[int, ...], name: str) -> int:

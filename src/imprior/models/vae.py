@@ -22,7 +22,7 @@ from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.errors import DataError, RecipeError
 from imprior.models.coded import CodesLatents
 from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
-from imprior.models.priors import Flow, Standard
+from imprior.models.priors import Flow, Mixture, Standard, Vamp
 from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import Dense
 from imprior.promises import Distribution, Score, Shape, space_of
@@ -47,7 +47,7 @@ class Config:
     network: Dense | Convolutional = field(default_factory=lambda: Dense((400, 400), block="gated"))
     latent: int = 48
     likelihood: Bernoulli | ContinuousBernoulli | Gaussian | LogisticMixture = field(default_factory=Bernoulli)
-    prior: Standard | Flow = field(default_factory=Standard)
+    prior: Standard | Flow | Vamp | Mixture = field(default_factory=Standard)
     log_variance: tuple[float, float] = (-7.0, 2.0)
 
     def __post_init__(self) -> None:
