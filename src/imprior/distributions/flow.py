@@ -42,8 +42,7 @@ class Coupling(nn.Module):
 
     def forward(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """[..., given] -> log-scale and shift, [..., changed] each."""
-        # Under autocast the network's output is bfloat16; eight bits are too few for what follows.
-        raw, shift = self.network(given).to(given.dtype).chunk(2, -1)
+        raw, shift = self.network(given).chunk(2, -1)
         return self.bound * raw.tanh(), shift
 
 
@@ -80,10 +79,13 @@ class RealNVP(nn.Module):
         """z [..., dim] -> u [..., dim] and log |det du/dz| [...]."""
         given, changed = z[..., : self.sizes[0]], z[..., self.sizes[0] :]
         log_det = z.new_zeros(())
-        for coupling in self.couplings:
-            log_scale, shift = coupling(given)
-            given, changed = changed * log_scale.exp() + shift, given  # the halves change places for the next one
-            log_det = log_det + log_scale.sum(-1)
+        # Also where the rest of a model runs in bfloat16: eight bits are too few for a log-determinant, and products
+        # as small as these gain nothing.
+        with torch.autocast(z.device.type, enabled=False):
+            for coupling in self.couplings:
+                log_scale, shift = coupling(given)
+                given, changed = changed * log_scale.exp() + shift, given  # the halves change places for the next one
+                log_det = log_det + log_scale.sum(-1)
         return self._join(given, changed), log_det
 
     def inverse(self, u: Tensor) -> Tensor:
