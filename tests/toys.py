@@ -1,0 +1,204 @@
+"""One toy model per promise, each with its answers in closed form: what every task is tried on first.
+
+`TOYS[name]()` makes one. They compute in the precision of `dtype` (float32 as real models do; float64 for laws).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from imprior import bounds
+from imprior.distributions.gaussian import DiagonalGaussian
+from imprior.distributions.likelihoods import Bernoulli, Gaussian
+from imprior.promises import Distribution, Score, Shape
+
+
+def every_image(height: int = 3, width: int = 3, *, dtype: torch.dtype = torch.float64) -> Tensor:
+    """All binary images of a size: [2^(H·W), 1, H, W]."""
+    rows = list(itertools.product((0.0, 1.0), repeat=height * width))
+    return torch.tensor(rows, dtype=dtype).view(-1, 1, height, width)
+
+
+class LinearGaussian:
+    """z ~ N(0, 1), x = W z + offset + σ ε; keeps LatentVariable, Scores (exact) and Samples.
+
+    The columns of W are orthogonal, so the exact posterior has independent units: of mean w·(x - offset) / (|w|² + σ²)
+    and variance σ² / (|w|² + σ²). `error` moves its mean away from the truth.
+    """
+
+    shape: Shape = (1, 3, 3)
+    levels: int | None = None
+    classes: int | None = None
+
+    def __init__(
+        self, lengths: tuple[float, ...] = (0.6, 0.3), *, sigma: float = 0.1, error: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:  # fmt: skip
+        rng = torch.Generator().manual_seed(0)
+        directions = torch.linalg.qr(torch.randn(9, len(lengths), generator=rng, dtype=torch.float64))[0]
+        self.weight = (directions * torch.tensor(lengths, dtype=torch.float64)).to(dtype)  # [9, D]
+        self.offset = torch.linspace(0.3, 0.7, 9, dtype=dtype)
+        self.sigma, self.error = sigma, error
+        self.calls = 0  # images that the encoder has seen
+
+    def posterior(self, x: Tensor) -> DiagonalGaussian:
+        self.calls += len(x)
+        total = self.weight.square().sum(0) + self.sigma**2
+        mean = (x.flatten(1) - self.offset) @ self.weight / total + self.error
+        return DiagonalGaussian(mean, (self.sigma**2 / total).log().expand_as(mean))
+
+    def prior(self) -> DiagonalGaussian:
+        return DiagonalGaussian.standard((self.weight.shape[1],), dtype=self.weight.dtype)
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        return Gaussian(self.decode(z), torch.tensor(self.sigma, dtype=z.dtype).log())
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.posterior(x).mean
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return (z @ self.weight.T + self.offset).view(-1, 1, 3, 3)
+
+    def latent(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.prior().sample(n, rng)
+
+    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        return self.likelihood(self.latent(n, rng)).sample(1, rng)[0]
+
+    def score(
+        self, x: Tensor, labels: Tensor | None = None, samples: int = 1, rng: torch.Generator | None = None
+    ) -> Score:
+        weight = self.weight.double()
+        covariance = weight @ weight.T + self.sigma**2 * torch.eye(9, dtype=torch.float64)
+        exact = torch.distributions.MultivariateNormal(self.offset.double(), covariance)
+        return Score(-exact.log_prob(x.flatten(1).double()), "exact", "continuous", "exact")
+
+
+class BernoulliVae:
+    """z ~ N(0, 1), binary pixels given z, a crude encoder; keeps LatentVariable, Scores (a bound) and Samples.
+
+    `evidence` integrates p(x) over a grid of z, to ten digits.
+    """
+
+    shape: Shape = (1, 3, 3)
+    levels: int | None = 2
+    classes: int | None = None
+
+    def __init__(self, latents: int = 1, *, dtype: torch.dtype = torch.float32) -> None:
+        rng = torch.Generator().manual_seed(1)
+        self.weight = (1.5 * torch.randn(9, latents, generator=rng, dtype=torch.float64)).to(dtype)
+        self.offset = (0.5 * torch.randn(9, generator=rng, dtype=torch.float64)).to(dtype)
+        self.calls = 0  # images that the encoder has seen
+        self.decoded: list[int] = []  # latents of each call of the decoder
+
+    def posterior(self, x: Tensor) -> DiagonalGaussian:
+        self.calls += len(x)
+        mean = (x.flatten(1) - 0.5) @ self.weight / (1 + 0.25 * self.weight.square().sum(0))
+        return DiagonalGaussian(mean, torch.full_like(mean, -1.0))
+
+    def prior(self) -> DiagonalGaussian:
+        return DiagonalGaussian.standard((self.weight.shape[1],), dtype=self.weight.dtype)
+
+    def likelihood(self, z: Tensor) -> Bernoulli:
+        self.decoded.append(len(z))
+        return Bernoulli((z @ self.weight.T + self.offset).view(-1, 1, 3, 3))
+
+    def encode(self, x: Tensor) -> Tensor:
+        return self.posterior(x).mean
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return self.likelihood(z).mean
+
+    def latent(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.prior().sample(n, rng)
+
+    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        return self.likelihood(self.latent(n, rng)).sample(1, rng)[0]
+
+    def score(
+        self, x: Tensor, labels: Tensor | None = None, samples: int = 1, rng: torch.Generator | None = None
+    ) -> Score:
+        nats = bounds.importance_bound(self, x, samples=samples, rng=rng)
+        return Score(nats, "bound", "binary", f"importance-weighted, {samples} samples")
+
+    def evidence(self, x: Tensor) -> Tensor:
+        """log p(x), [N] float64, by the trapezoid rule."""
+        axis = torch.linspace(-9, 9, 121, dtype=torch.float64)
+        z = torch.cartesian_prod(*[axis] * self.weight.shape[1]).view(-1, self.weight.shape[1])  # [G, D]
+        logits = z @ self.weight.double().T + self.offset.double()
+        log_joint = x.flatten(1).double() @ logits.T - torch.nn.functional.softplus(logits, threshold=50).sum(1)
+        log_prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
+        return (log_joint + log_prior).logsumexp(1) + self.weight.shape[1] * (axis[1] - axis[0]).log()
+
+
+class Pixels:
+    """Independent binary pixels of known probabilities; keeps Scores (exact), Samples and Completes."""
+
+    shape: Shape = (1, 3, 3)
+    levels: int | None = 2
+    classes: int | None = None
+
+    def __init__(self, *, dtype: torch.dtype = torch.float32) -> None:
+        self.logits = torch.linspace(-3, 3, 9, dtype=dtype).view(1, 3, 3)
+
+    def score(
+        self, x: Tensor, labels: Tensor | None = None, samples: int = 1, rng: torch.Generator | None = None
+    ) -> Score:
+        bounds.check_levels(x, self.levels)
+        nats = -Bernoulli(self.logits.double()).log_prob(x.double())
+        return Score(nats, "exact", "binary", "exact")
+
+    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        return Bernoulli(self.logits).sample(n, rng)
+
+    def complete(self, x: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
+        return torch.where(known, x, self.sample(len(x), rng))
+
+
+class Identity:
+    """The code of an image is the image; keeps Encodes. Codes are uniform in [0, 1]."""
+
+    shape: Shape = (1, 3, 3)
+    levels: int | None = None
+    classes: int | None = None
+
+    def encode(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return z.view(-1, 1, 3, 3)
+
+    def latent(self, n: int, rng: torch.Generator) -> Tensor:
+        return torch.rand(n, 9, generator=rng)
+
+
+class Shrinkage:
+    """Pixels are N(½, spread²): the best estimate draws noisy ones towards ½; keeps Denoises. Any size.
+
+    Its mean squared error is spread² σ² / (spread² + σ²).
+    """
+
+    shape: Shape = (None, None, None)
+    levels: int | None = None
+    classes: int | None = None
+
+    def __init__(self, spread: float = 0.2, trained_at: float = 0.1) -> None:
+        self.spread, self.trained_at = spread, trained_at
+
+    def denoise(self, y: Tensor, sigma: float | None = None) -> Tensor:
+        noise = (self.trained_at if sigma is None else sigma) ** 2
+        return 0.5 + self.spread**2 / (self.spread**2 + noise) * (y - 0.5)
+
+
+TOYS: dict[str, Callable[[], Any]] = {
+    "linear-gaussian": LinearGaussian,
+    "bernoulli-vae": BernoulliVae,
+    "pixels": Pixels,
+    "identity": Identity,
+    "shrinkage": Shrinkage,
+}
