@@ -13,14 +13,23 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
 from imprior import __version__
 from imprior.cli._options import SECTIONS
 from imprior.errors import ImpriorError, nearest
+
+EPILOG = """\b
+Examples:
+  imprior train mnist-vae --data DIR --out runs/vae
+  imprior evaluate runs/vae --data DIR --samples 1000
+
+Exit codes: 0 done, 2 refused, 3 some inputs of several failed, 130 interrupted.
+"""
 
 
 class Commands(click.Group):
@@ -58,7 +67,9 @@ class Commands(click.Group):
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
             if command is not None:
-                sections.setdefault(getattr(command, "section", SECTIONS[-1]), []).append((name, command.get_short_help_str(90)))
+                sections.setdefault(getattr(command, "section", SECTIONS[-1]), []).append(
+                    (name, command.get_short_help_str(75))
+                )
         for heading in sorted(sections, key=SECTIONS.index):
             with formatter.section(heading):
                 formatter.write_dl(sections[heading])
@@ -67,8 +78,7 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="\b\nExample:\n  imprior train mnist-vae --data DIR --out runs/vae\n  imprior evaluate runs/vae --data DIR --samples 1000\n\n"
-    "Exit codes: 0 done, 2 refused, 3 some inputs of several failed, 130 interrupted.",
+    epilog=EPILOG,
 )
 @click.version_option(__version__, prog_name="imprior", message="%(prog)s %(version)s")
 def group() -> None:
@@ -85,6 +95,12 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 
 
 def _run(args: Sequence[str] | None) -> int:
+    with warnings.catch_warnings():
+        warnings.showwarning = _warn
+        return _code(args)
+
+
+def _code(args: Sequence[str] | None) -> int:
     try:
         code = group.main(args=list(args) if args is not None else None, prog_name="imprior", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -100,6 +116,18 @@ def _run(args: Sequence[str] | None) -> int:
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{place}{error.strerror or error}", 2)
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line; where it was raised means nothing to a person at a command line."""
+    print(f"imprior: warning: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def _refuse(message: str, code: int) -> int:

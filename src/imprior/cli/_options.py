@@ -21,9 +21,9 @@ class Verb(click.Command):
         examples: command lines that work, shown at the end of the help.
     """
 
-    def __init__(self, *args: Any, section: str, examples: tuple[str, ...], **kwargs: Any):
+    def __init__(self, name: str, *, section: str, examples: tuple[str, ...], **kwargs: Any):
         lines = "\n".join(f"  {example}" for example in examples)
-        super().__init__(*args, epilog=f"\b\nExample{'s' if len(examples) > 1 else ''}:\n{lines}", **kwargs)
+        super().__init__(name, epilog=f"\b\nExample{'s' if len(examples) > 1 else ''}:\n{lines}", **kwargs)
         self.section = section
         self.examples = examples
 
@@ -55,15 +55,18 @@ def data(*, required: bool = False) -> Decorator[Any]:
     return click.option("--data", "source", metavar="SRC", required=required, help=what)
 
 
-def split(default: str = "test") -> Decorator[Any]:
-    """--split."""
-    return click.option(
-        "--split",
-        type=click.Choice(["train", "validation", "test", "all"]),
-        default=default,
-        show_default=True,
-        help="Part of SRC.",
-    )
+def given(inputs: tuple[Path, ...], source: str | None) -> str | list[Path]:
+    """What INPUT … and --data name together: one of the two."""
+    if bool(inputs) == bool(source):
+        raise click.UsageError("name picture files or a source with --data, one of the two")
+    return source or list(inputs)
+
+
+def split(default: str | None = None) -> Decorator[Any]:
+    """--split; without a default it is the test part where there is one, else everything."""
+    said = default or "test, or all where SRC has no parts"
+    choices = click.Choice(["train", "validation", "test", "all"])
+    return click.option("--split", type=choices, default=default, help=f"Part of SRC.  [default: {said}]")
 
 
 def seed() -> Decorator[Any]:
@@ -84,3 +87,32 @@ def picture_out(*, required: bool = True, what: str = "Picture to write (.png, .
 def as_json() -> Decorator[Any]:
     """--json."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of text.")
+
+
+class Listed(click.ParamType[tuple[Any, ...]]):
+    """Words or numbers joined by commas.
+
+    Args:
+        name: of one of them, for the help.
+        read: makes one of its text.
+    """
+
+    def __init__(self, name: str, read: Callable[[str], Any] = str):
+        self.name, self.read = name, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        """The text's parts; a default comes as it is."""
+        if not isinstance(value, str):
+            return tuple(value)
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            read = tuple(self.read(part) for part in parts)
+        except ValueError:
+            read = ()
+        if not read:
+            self.fail(f"'{value}' is not a list of {self.name}s joined by commas", param, ctx)
+        return read
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """As the help shows it."""
+        return f"{self.name},…"

@@ -9,9 +9,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imprior.errors import ImpriorError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from imprior.report.canvas import Kind
 
 # Without a terminal a progress line comes at most this often: logs stay readable, and a person still sees life.
 SECONDS_BETWEEN_LINES = 15.0
@@ -37,6 +42,11 @@ def pairs(values: Mapping[str, Any], indent: str = "") -> list[str]:
         else:
             lines.append(f"{indent}{key:<{width}}  {_text(value)}".rstrip())
     return lines
+
+
+def typed(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as `imprior train` takes them: "key=value"."""
+    return [f"{key}={_typed(value)}" for key, value in settings.items()]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -66,6 +76,27 @@ def picture_name(out: Path) -> Path:
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise ImpriorError(f"{out}: '{out.suffix}' is no picture format that can be written; try .png")
     return out
+
+
+def plot_kind(out: Path) -> Kind:
+    """ "png" or "svg", by the suffix of `out`.
+
+    Raises:
+        ImpriorError: another suffix; said before the work, not after it.
+    """
+    kinds: dict[str, Kind] = {".png": "png", ".svg": "svg"}
+    if out.suffix.lower() not in kinds:
+        raise ImpriorError(f"{out}: plots are written as .png or .svg, not '{out.suffix}'")
+    return kinds[out.suffix.lower()]
+
+
+def save_rows(out: Path, rows: Sequence[Tensor], captions: Sequence[str] = (), *, wrap: bool = False) -> None:
+    """Write batches [n, C, H, W] as rows of one picture; with `wrap`, one batch as a block."""
+    from imprior.report import grid
+    from imprior.runs import write_bytes
+
+    drawn = grid.wrapped(rows[0]) if wrap else grid.rows(rows, captions=captions)
+    write_bytes(out, grid.encoded(drawn, out))
 
 
 class Update(Protocol):
@@ -102,8 +133,9 @@ def _bar(label: str) -> Iterator[Update]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = ["{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
+    words = (TextColumn("{task.description}"), TextColumn("{task.fields[text]}"))
+    columns = (words[0], BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), words[1])
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None, text="")
 
         def update(done: int, total: int, /, text: str = "") -> None:
@@ -122,6 +154,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
+
+
+def _typed(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(_typed(v) for v in value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,36 @@
+"""`imprior models`: what comes with the package."""
+
+from __future__ import annotations
+
+from imprior.cli._options import as_json, verb
+from imprior.cli._output import emit, table
+
+
+@verb("models", "Look around", "imprior models", "imprior models --json")
+@as_json()
+def command(as_json: bool) -> None:
+    """List the trained models that come with imprior.
+
+    What they are, what they can do, and the figures in their cards.
+    """
+    from imprior import face
+
+    found = face.list_models()
+    if as_json:
+        emit({"models": found})
+        return
+    rows = [
+        {
+            "model": card["name"],
+            "family": card["family"],
+            "data": card["data"],
+            "promises": ", ".join(card["promises"]),
+            "figures": ", ".join(f"{name} {value:.4g}" for name, value in card["figures"].items() if _short(value)),
+        }
+        for card in found
+    ]
+    print("\n".join(table(rows)))
+
+
+def _short(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

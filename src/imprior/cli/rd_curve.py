@@ -1,0 +1,87 @@
+"""`imprior rd-curve SRC`: how many bytes, and how much of the picture comes back."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from imprior.cli._options import Listed, as_json, split, verb
+from imprior.cli._output import emit, note, plot_kind, progress
+
+if TYPE_CHECKING:
+    from imprior.data.prepare import Split
+    from imprior.report.canvas import Kind
+    from imprior.tasks.rate_distortion import Mode, RateDistortion
+
+
+@verb(
+    "rd-curve",
+    "Train and judge",
+    "imprior rd-curve digits --models mnist-ae-conv,mnist-vae,mnist-pca --codecs png,webp,jpeg -o curve.png",
+    "imprior rd-curve DIR --codecs png,gif,webp,jpeg,jpeg2000,jxl,huffman,lzw,rle --mode image --json",
+)
+@click.argument("source", metavar="SRC")
+@click.option("--models", type=Listed("MODEL"), default=(), help="Models to use as codecs.")
+@click.option(
+    "--codecs", type=Listed("codec"), default=(), help="png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw, rle."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["image", "set", "both"]),
+    default="both",
+    show_default=True,
+    help="A file for each image, one for all of them, or both.",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Only the first so many.")
+@split()
+@click.option("-o", "--out", metavar="OUT", type=click.Path(path_type=Path), help="Plot to write (.png, .svg).")
+@as_json()
+def command(
+    source: str,
+    models: tuple[str, ...],
+    codecs: tuple[str, ...],
+    mode: str,
+    limit: int,
+    split: Split | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compress images by models and by classical codecs.
+
+    Real files at every setting, read back and compared: bits per pixel and PSNR.
+    """
+    from imprior import face, runs
+
+    if not models and not codecs:
+        raise click.UsageError("name --models, --codecs or both")
+    modes: dict[str, tuple[Mode, ...]] = {"image": ("image",), "set": ("set",), "both": ("image", "set")}
+    kind = None if out is None else plot_kind(out)
+    with progress("compressing") as update:
+        found = face.rd_curve(source, models, codecs, modes=modes[mode], limit=limit, split=split, progress=update)
+    if out is not None and kind is not None:
+        runs.write_bytes(out, _plot(found, modes[mode][-1], kind))
+        note(f"{out}: rate-distortion curves")
+    if as_json:
+        emit(found.record())
+    else:
+        print(found.markdown())
+
+
+def _plot(found: RateDistortion, mode: Mode, kind: Kind) -> bytes:
+    """One plot of one mode; a codec's lossless setting is a mark of its own."""
+    from imprior.report import figures
+
+    curves = []
+    for name in dict.fromkeys(point.codec for point in found.points):
+        for points in (
+            found.curve(name, mode),
+            [p for p in found.points if (p.codec, p.mode, p.lossless) == (name, mode, True)],
+        ):
+            if points:
+                heights = [math.inf if p.lossless else p.psnr_db for p in points]
+                curves.append(figures.RatePoints(name, [p.bits_per_pixel for p in points], heights))
+    title = f"{found.images:,} images, {'one file for all' if mode == 'set' else 'a file for each'}"
+    return figures.rate_distortion(curves, title=title, kind=kind)
