@@ -1,6 +1,6 @@
 """Recipe and data become a run: the one place where the wings meet.
 
-    data.prepare ──► Batches ──► training.loop (objective, model) ──► calibrate ──► run folder
+data.prepare ──► Batches ──► training.loop (objective, model) ──► calibrate ──► run folder
 """
 
 from __future__ import annotations

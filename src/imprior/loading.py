@@ -57,7 +57,9 @@ def fill(model: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> N
     try:
         missing, unknown = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise RunError(f"{where}: not the weights of this recipe's model ({str(error).splitlines()[-1].strip()})") from None
+        raise RunError(
+            f"{where}: not the weights of this recipe's model ({str(error).splitlines()[-1].strip()})"
+        ) from None
     missing = [name for name in missing if not name.startswith(optional or ("\0",))]
     if missing or unknown:
         raise RunError(f"{where}: not the weights of this recipe's model ('{(missing + unknown)[0]}' does not match)")

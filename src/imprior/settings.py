@@ -1,7 +1,7 @@
 """Frozen dataclasses as settings: to JSON and back, and overridden by path (`objective.beta=4`).
 
 A settings class is any frozen dataclass of plain fields (int, float, bool, str, Literal, None, tuples of these) and
-of further settings classes. In JSON a nested one carries its `kind`, the place where its class lives
+of further settings classes. In JSON a nested one carries its `type`, the place where its class lives
 ("objectives.elbo.Elbo"), so that reading back needs no registry. Only dataclasses of this package are ever looked up:
 a foreign file can be wrong, but it cannot name code to run.
 """
@@ -20,18 +20,18 @@ S = TypeVar("S")
 PACKAGE = __name__.split(".", 1)[0]
 
 
-def kind_of(settings: Any) -> str:
+def type_of(settings: Any) -> str:
     """Where the class of `settings` lives, without the package: "training.schedule.Schedule"."""
     cls = type(settings)
     return f"{cls.__module__.removeprefix(PACKAGE + '.')}.{cls.__qualname__}"
 
 
 def to_json(settings: Any) -> dict[str, Any]:
-    """A settings object as plain JSON values, each nested settings class with its `kind`."""
+    """A settings object as plain JSON values, each nested settings class with its `type`."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {"kind": kind_of(value)} | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return {"type": type_of(value)} | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
         if isinstance(value, tuple):
             return [plain(v) for v in value]
         return value
@@ -43,13 +43,13 @@ def from_json(values: Any, where: str = "recipe") -> Any:
     """The settings object that `to_json` wrote; every field checked against its type.
 
     Raises:
-        RecipeError: an unknown kind or field, a missing field, or a value of the wrong type; the message names where.
+        RecipeError: an unknown type or field, a missing field, or a value of the wrong type; the message names where.
     """
-    if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
-        raise RecipeError(f"{where}: expected an object with a 'kind'")
-    cls = _class(values["kind"], where)
+    if not isinstance(values, dict) or not isinstance(values.get("type"), str):
+        raise RecipeError(f"{where}: expected an object with a 'type'")
+    cls = _class(values["type"], where)
     hints = get_type_hints(cls)
-    given = {k: v for k, v in values.items() if k != "kind"}
+    given = {k: v for k, v in values.items() if k != "type"}
     known = [f.name for f in dataclasses.fields(cls)]
     for name in given:
         if name not in known:
@@ -104,8 +104,7 @@ def _override(settings: Any, keys: list[str], text: str, path: str, through: tup
             inner = getattr(settings, name, None)
             if dataclasses.is_dataclass(inner) and head in [f.name for f in dataclasses.fields(inner)]:
                 return dataclasses.replace(settings, **{name: _override(inner, keys, text, path, ())})
-        inner_names = [f.name for n in through for f in dataclasses.fields(getattr(settings, n))]
-        raise RecipeError(f"unknown key '{path}'{_nearest_path(settings, path, names + inner_names, through)}")
+        raise RecipeError(f"unknown key '{path}'{_nearest_path(settings, keys, path, through)}")
     old = getattr(settings, head)
     hint = get_type_hints(type(settings))[head]
     if rest:
@@ -120,25 +119,27 @@ def _override(settings: Any, keys: list[str], text: str, path: str, through: tup
         raise RecipeError(f"{path}={text}: {error}") from None
 
 
-def _nearest_path(settings: Any, path: str, names: list[str], through: tuple[str, ...]) -> str:
-    paths = list(flatten(settings)) + names
-    for name in through:
-        paths += [p.removeprefix(name + ".") for p in flatten(settings) if p.startswith(name + ".")]
-    same_end = [p for p in paths if p.rsplit(".", 1)[-1] == path.rsplit(".", 1)[-1]]
-    return nearest(path, same_end) or nearest(path, paths)
+def _nearest_path(settings: Any, keys: list[str], path: str, through: tuple[str, ...]) -> str:
+    """The known path nearest to `path`, of which `keys` is what is left below `settings`."""
+    before = path.removesuffix(".".join(keys))
+    paths = list(flatten(settings))
+    for name in through:  # the short form is the one to name
+        paths = [p.removeprefix(name + ".") for p in paths]
+    same_end = [before + p for p in paths if p.rsplit(".", 1)[-1] == keys[-1]]
+    return nearest(path, same_end) or nearest(path, [before + p for p in paths])
 
 
-def _class(kind: str, where: str) -> Any:
-    module, _, name = kind.rpartition(".")
+def _class(path: str, where: str) -> Any:
+    module, _, name = path.rpartition(".")
     found = None
-    if module and all(part.isidentifier() for part in kind.split(".")):
+    if module and all(part.isidentifier() for part in path.split(".")):
         try:
             found = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name, None)
         except ImportError:
             found = None
     ours = isinstance(found, type) and dataclasses.is_dataclass(found) and found.__module__ == f"{PACKAGE}.{module}"
     if not ours:
-        raise RecipeError(f"{where}: unknown kind '{kind}' (written by another version, or not by this program)")
+        raise RecipeError(f"{where}: unknown type '{path}' (written by another version, or not by this program)")
     return found
 
 
@@ -158,7 +159,7 @@ def _parse(text: str, hint: Any, path: str) -> Any:
         return None
     if any(get_origin(option) is tuple for option in options):
         return tuple(_scalar(part) for part in text.split(",") if part != "")
-    if hint is str or any(get_origin(option) is Literal for option in options) and not _is_number(text):
+    if hint is str or (any(get_origin(option) is Literal for option in options) and not _is_number(text)):
         return text
     return _scalar(text)
 
@@ -196,7 +197,7 @@ def _check(value: Any, hint: Any, path: str) -> Any:
                     return tuple(_check(v, inner[0], path) for v in value)
                 if len(inner) == len(value):
                     return tuple(_check(v, h, path) for v, h in zip(value, inner, strict=True))
-        elif option is typing.Any or option is type(None) and value is None:
+        elif option is typing.Any or (option is type(None) and value is None):
             return value
         elif option is float:
             if isinstance(value, int | float) and not isinstance(value, bool):

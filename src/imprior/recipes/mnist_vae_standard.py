@@ -5,6 +5,4 @@ from dataclasses import replace
 from imprior.models.priors import Standard
 from imprior.recipes import mnist_vae
 
-recipe = replace(
-    mnist_vae.recipe, name="mnist-vae-standard", model=replace(mnist_vae.recipe.model, prior=Standard())
-)
+recipe = replace(mnist_vae.recipe, name="mnist-vae-standard", model=replace(mnist_vae.recipe.model, prior=Standard()))
