@@ -269,7 +269,7 @@ class _Steps(_Training):
 
 
 class _Passes(_Training):
-    """By passes over the data: the model's `update(batches)` makes one and returns what it reached (lower is better)."""
+    """By passes over the data: `model.update(batches)` makes one and returns what it reached (lower is better)."""
 
     def prepare(self, minutes: float | None) -> None:
         if minutes is not None:

@@ -142,7 +142,7 @@ class Denoises(Model, Protocol):
     """Removes noise."""
 
     def denoise(self, y: Tensor, sigma: float | None = None) -> Tensor:
-        """Noisy [N, C, H, W] (may leave [0, 1]) -> estimate of the clean image; `sigma` on the [0, 1] scale, if known."""
+        """Noisy [N, C, H, W] (may leave [0, 1]) -> the clean image; `sigma`, if known, on the [0, 1] scale."""
         ...
 
 
@@ -157,7 +157,7 @@ class Completes(Model, Protocol):
 
 @dataclass(frozen=True)
 class Latents:
-    """Integers that a codec writes: `blocks` of int32 tensors whose meaning only the model knows, for images of `shape`."""
+    """Integers that a codec writes, in `blocks` of int32 whose meaning the model knows, for images of `shape`."""
 
     blocks: tuple[Tensor, ...]
     shape: tuple[int, int, int, int]

@@ -21,10 +21,10 @@ recipe = Recipe(
         objective=Elbo(warmup=0.03, warmup_from=0.1, importance=5, importance_from=0.9),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.002, floor=0.01),
-        images=30_000_000,
+        images=16_000_000,
         batch=256,
         average=100_000,
         precision="bfloat16",
-        check=540_000,
+        check=270_000,
     ),
 )

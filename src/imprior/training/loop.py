@@ -1,6 +1,6 @@
 """The training loop: one function. What happens around steps is handed in as hooks.
 
-    batch = batches.at(step) ──► objective(model, batch) ──► backward ──► average over processes ──► clip ──► step ──► EMA
+    batches.at(step) ──► objective(model, batch) ──► backward ──► mean over processes ──► clip ──► step ──► average
 
 Everything here is a function of (seed, step): kill it anywhere, restore the state, and the weights come out the same.
 """
