@@ -96,14 +96,17 @@ def _pillow(
     name: str, form: str, scale: str, qualities: tuple[Quality, ...], options: Callable[[Quality], dict[str, Any]]
 ) -> Codec:
     """A codec of Pillow's; `options` are what `Image.save` is told for a quality."""
-    from PIL import Image
 
     def write(picture: Picture, quality: Quality) -> bytes:
+        from PIL import Image
+
         file = io.BytesIO()
         Image.fromarray(picture).save(file, form, **options(quality))
         return file.getvalue()
 
     def read(data: bytes, channels: int) -> Picture:
+        from PIL import Image
+
         with Image.open(io.BytesIO(data), formats=[form]) as image:
             return np.asarray(image.convert("L" if channels == 1 else "RGB"))
 

@@ -126,11 +126,8 @@ def decompress(model: Codes, data: bytes, *, weights: bytes) -> Tensor:
     if header.weights != weights[:4]:
         named = f" '{header.name}'" if header.name else ""
         raise BitstreamError(f"written with another model{named} (weights {header.weights.hex()}, not {weights.hex()})")
-    channels, *size = header.shape or model.shape
-    height, width = size[0] or 0, size[1] or 0
-    if not channels * height * width:
-        raise BitstreamError("damaged: no image size")
-    if header.images < 1 or header.images * channels * height * width > MOST_PIXELS:
+    channels, height, width = (n or 0 for n in header.shape or model.shape)
+    if not 0 < header.images * channels * height * width <= MOST_PIXELS:
         raise BitstreamError(f"claims {header.images} images of {channels} x {height} x {width}, which can't be")
     if header.rate >= model.rates:
         raise BitstreamError(f"damaged: rate level {header.rate}, the model has {model.rates}")

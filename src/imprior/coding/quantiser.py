@@ -171,8 +171,8 @@ def _steps(model: Encodes, x: Tensor, spread: Tensor, reach: Tensor, rates: int)
     )
     fine = min(fine, coarse / rates)
     q = coarse * (fine / coarse) ** (torch.arange(rates).double() / (rates - 1))
-    # With the largest all values of a unit round to its centre, and a larger one changes nothing.
-    largest = torch.where(reach > 0, 2.01 * reach, torch.ones_like(reach))
+    # From a step of 2·reach on, all values round to the centre; some room for images unlike those of training.
+    largest = torch.where(reach > 0, 1000 * reach, torch.ones_like(reach))
     return torch.minimum(q[:, None] / strength, largest)
 
 

@@ -139,8 +139,8 @@ class Wavelets:
 Denoiser = NonLocalMeans | TotalVariation | Wavelets
 # The names by which people ask for them.
 BY_NAME: dict[str, type[NonLocalMeans] | type[TotalVariation] | type[Wavelets]] = {
-    "nlm": NonLocalMeans,
-    "tv": TotalVariation,
+    "non-local-means": NonLocalMeans,
+    "total-variation": TotalVariation,
     "wavelets": Wavelets,
 }
 
