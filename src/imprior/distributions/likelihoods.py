@@ -180,7 +180,8 @@ class DiscretisedLogisticMixture:
         """[N, C, H, W], exact up to the rounding to levels (at most half of one) for the first channel.
 
         The mean of a later channel has no closed form, since the values of those before it are clipped to the range:
-        it is averaged over a fixed lattice of 16 points in their quantiles, and off by some thousandths of the range (a hundredth where all is wide).
+        it is averaged over a fixed lattice of 16 points in their quantiles, and off by some thousandths of the range
+        (by a hundredth where all components are wide).
         """
         weights = self.log_weights.exp()
         total = weights.new_zeros(len(weights), self.channels, *weights.shape[2:])
