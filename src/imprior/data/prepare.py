@@ -11,8 +11,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
@@ -23,14 +23,16 @@ from numpy.typing import NDArray
 from imprior.data import cache
 from imprior.data.arrays import Array
 from imprior.data.batches import Images
-from imprior.data.images import decode, to_channels, to_scale, to_square
+from imprior.data.forms import to_channels, to_scale, to_square
+from imprior.data.images import decode
 from imprior.data.settings import Data
 from imprior.data.source import FilePart, Part, Source, open_source
 from imprior.errors import DataError, nearest
 
 Split = Literal["train", "validation", "test", "all"]
 Broken = Literal["refuse", "skip"]
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def splits(src: str | Path) -> tuple[str, ...]:
@@ -161,15 +163,15 @@ class _Taken:
 def _take(part: Part, how: str, data: Data, on_broken: Broken) -> _Taken:
     if isinstance(part, FilePart):
         chosen = _chosen(len(part.entries), how, data, part.name)
-        pictures, where = _decoded(part, chosen.tolist(), data, on_broken)
-        return _Taken(pictures, None if part.labels is None else part.labels[where], lambda i: part.title(where[i]))
+        pictures, origin = _decoded(part, chosen.tolist(), data, on_broken)
+        return _Taken(pictures, None if part.labels is None else part.labels[origin], lambda i: part.title(origin[i]))
     pixels, labels = part.read()
     chosen = _chosen(len(pixels), how, data, part.name)
     height, width = pixels.shape[1:3]
     sized = data.size is None or height == width == data.size
-    if sized and (data.crop is None or data.crop <= min(height, width) and data.scales == (1.0,)):
-        pictures = to_channels(pixels[chosen], data.channels)  # all at once: nothing is left to do one by one
-        return _Taken(pictures, None if labels is None else labels[chosen], lambda i: part.name)
+    if sized and (data.crop is None or (data.crop <= min(height, width) and data.scales == (1.0,))):
+        stack = to_channels(pixels[chosen], data.channels)  # all at once: nothing is left to do one by one
+        return _Taken(stack, None if labels is None else labels[chosen], lambda i: part.name)
     forms = list(threaded(lambda i: _form(pixels[i], data, f"{part.name}, image {i}"), chosen.tolist()))
     where = np.repeat(chosen, [len(form) for form in forms])
     one_by_one = [picture for form in forms for picture in form]

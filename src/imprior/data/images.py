@@ -1,0 +1,264 @@
+"""Single pictures: decoded with everything that makes files differ undone, written whole or not at all.
+
+bytes ──► open ──► orientation, palette, CMYK, 16 bits ──► [H,W] or [H,W,C] uint8, uint16, float32     (read_picture)
+                                                      └──► [H,W,1 or 3] uint8, over white              (decode)
+[H,W] or [H,W,C] ──► to_batch ──► float32 [1,C,H,W] in [0, 1] ──► from_batch ──► the same kind ──► write_picture
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import sys
+import threading
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from imprior.data.arrays import to_8_bits
+from imprior.data.sixteen import encode_png16, has_16_bits, read_16_bits
+from imprior.errors import DataError
+from imprior.runs import write_bytes
+
+Array = NDArray[Any]
+
+# What Pillow may try; its other formats (EPS runs a program, for one) are no pictures to learn from.
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
+_ENDS = ("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "gif", "webp", "tif", "tiff")
+_RARE = ("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "avif", "tga", "qoi")
+PICTURES = frozenset(f".{end}" for end in _ENDS + _RARE)
+_RAW = "a camera's raw file: develop it to PNG, TIFF or JPEG first (darktable-cli, rawtherapee-cli)"
+_HEIC = "HEIC can't be read: convert it to PNG or JPEG first (heif-convert, from libheif)"
+UNREADABLE = {
+    ".heic": _HEIC,
+    ".heif": _HEIC,
+    ".jxl": "JPEG XL can't be read: convert it to PNG first (djxl)",
+} | dict.fromkeys([".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"], _RAW)
+
+WRITES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+
+# What Pillow raises on damaged files, over all its formats.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
+_opening = threading.Lock()
+
+
+def read_picture(path: str | Path) -> Array:
+    """A picture as it is stored: [H, W] (grey) or [H, W, C] (2: grey and alpha, 3: colour, 4: colour and alpha).
+
+    Orientation is applied, palettes are looked up, CMYK becomes RGB (without its profile). uint8, or uint16 where the
+    file holds 16 bits, also in colour; float32 where it holds floating numbers (TIFF, NPY). Of several frames, the first.
+
+    Args:
+        path: file, or "-" for standard input.
+
+    Raises:
+        DataError: missing, damaged, of an unknown kind or too large.
+    """
+    if str(path) == "-":
+        return _pixels(sys.stdin.buffer.read(), "standard input")
+    path = Path(path)
+    try:
+        if path.suffix == ".npy":
+            return _npy_picture(path)
+        return _pixels(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError(f"{path}: {'no such picture' if not path.exists() else error.strerror or error}") from None
+
+
+def write_picture(path: str | Path, array: Array, *, quality: int = 95) -> None:
+    """Write a picture, whole or not at all; the suffix says how. "-" writes PNG to standard output.
+
+    uint8 and uint16 (PNG, grey TIFF) are stored as they are; floating numbers are cut to [0, 1] and rounded to 8 bits,
+    but NPY keeps them. WebP is written lossless.
+
+    Args:
+        path: file, or "-".
+        array: [H, W] or [H, W, C].
+        quality: of JPEG, 1 to 100.
+
+    Raises:
+        DataError: a suffix or an array that can't be written so.
+        RunError: the place can't be written, or the disk is full.
+    """
+    if str(path) == "-":
+        sys.stdout.buffer.write(encode(array, ".png", quality=quality))
+        sys.stdout.buffer.flush()
+        return
+    try:
+        data = encode(array, Path(path).suffix.lower(), quality=quality)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    write_bytes(Path(path), data)
+
+
+def encode(array: Array, suffix: str, *, quality: int = 95) -> bytes:
+    """The bytes of a picture file of that suffix (".png"); see `write_picture`.
+
+    Raises:
+        DataError: a suffix or an array that can't be written so.
+    """
+    out = io.BytesIO()
+    if suffix == ".npy":
+        np.save(out, array)
+        return out.getvalue()
+    if suffix not in WRITES:
+        raise DataError(f"pictures are written as {', '.join([*WRITES, '.npy'])}, not as '{suffix}'")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4) or array.size == 0:
+        raise DataError(f"an array of shape {array.shape} is no picture")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise DataError("NaN or infinite values can't be written as a picture")
+        array = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
+    if array.dtype == np.uint16 and suffix == ".png" and array.ndim == 3:
+        return encode_png16(array)
+    if array.dtype == np.uint16 and (suffix not in (".png", ".tif", ".tiff") or array.ndim == 3):
+        raise DataError(f"16-bit {'colour' if array.ndim == 3 else 'grey'} can't be written as '{suffix}'; use .png")
+    if array.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"pixels are uint8, uint16 or floating numbers, not {array.dtype}")
+    kind = WRITES[suffix]
+    if kind == "JPEG" and array.ndim == 3 and array.shape[2] in (2, 4):
+        raise DataError(f"{kind} can't hold transparency; use .png")
+    settings: dict[str, dict[str, Any]] = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"lossless": True}}
+    Image.fromarray(np.ascontiguousarray(array)).save(out, kind, **settings.get(kind, {}))
+    return out.getvalue()
+
+
+def decode(data: bytes, name: str) -> Array:
+    """An encoded picture as uint8 [H, W, 1] (grey) or [H, W, 3] (colour), for learning from.
+
+    Transparent pictures are laid over white; 16 bits are reduced to 8.
+
+    Raises:
+        DataError: damaged, of an unknown kind, or too large; one line with the name.
+    """
+    pixels = _pixels(data, name)
+    if pixels.dtype.kind == "f":
+        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
+            raise DataError(f"{name}: floating numbers outside [0, 1]")
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    if pixels.dtype == np.uint16:
+        pixels = to_8_bits(pixels)
+    if pixels.ndim == 2:
+        return pixels[..., None]
+    colour, alpha = split_alpha(pixels)
+    if alpha is None:
+        return colour
+    weight = alpha[..., None].astype(np.uint32)
+    colour = colour if colour.ndim == 3 else colour[..., None]
+    return ((colour * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def split_alpha(array: Array) -> tuple[Array, Array | None]:
+    """A picture without its transparency [H, W] or [H, W, 3], and the transparency [H, W] if it has one."""
+    if array.ndim == 3 and array.shape[2] in (2, 4):
+        colour = array[..., :-1]
+        return colour[..., 0] if colour.shape[2] == 1 else colour, array[..., -1]
+    return array, None
+
+
+def to_batch(array: Array) -> Tensor:
+    """A picture [H, W], [H, W, 1] or [H, W, 3] as a batch: float32 [1, C, H, W]; level k of n bits becomes k / (2^n - 1).
+
+    Floating pictures pass as they are: noise may leave [0, 1].
+
+    Raises:
+        DataError: another shape or type, or NaN; transparency is to be split off first (`split_alpha`).
+    """
+    planes = array[..., None] if array.ndim == 2 else array
+    if planes.ndim != 3 or planes.shape[2] not in (1, 3) or planes.size == 0:
+        raise DataError(f"a picture is [H, W] or [H, W, 3], not {array.shape}")
+    if planes.dtype not in (np.uint8, np.uint16) and planes.dtype.kind != "f":
+        raise DataError(f"pixels are uint8, uint16 or floating numbers, not {array.dtype}")
+    if planes.dtype.kind == "f" and not np.isfinite(planes).all():
+        raise DataError("the picture has NaN or infinite values")
+    top = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(planes.dtype, 1)
+    return torch.from_numpy(np.ascontiguousarray(planes.transpose(2, 0, 1), np.float32)).unsqueeze(0) / top
+
+
+def from_batch(x: Tensor, dtype: np.dtype[Any] | type = np.uint8) -> Array:
+    """A batch of one, [1, C, H, W] (or [C, H, W]), as a picture: [H, W] if grey, [H, W, 3] in colour.
+
+    Integers are cut to [0, 1] and rounded; floating numbers pass as they are.
+    """
+    planes = x.detach().float().cpu().numpy()
+    planes = planes[0] if planes.ndim == 4 and len(planes) == 1 else planes
+    assert planes.ndim == 3, f"one image, not {tuple(x.shape)}"
+    array = planes[0] if len(planes) == 1 else planes.transpose(1, 2, 0)
+    if np.dtype(dtype).kind != "f":
+        array = np.rint(np.clip(array, 0, 1) * np.iinfo(np.dtype(dtype)).max)
+    return np.ascontiguousarray(array, dtype)
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """A picture whose header is read, and whose size is bearable."""
+    hint = UNREADABLE.get(os.path.splitext(name)[1].lower())
+    if hint or data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc"):
+        raise DataError(f"{name}: {hint or _HEIC}")
+    limit = Image.MAX_IMAGE_PIXELS or sys.maxsize
+    try:
+        # The filter is the process's, so one at a time: Pillow only warns of what it thinks an attack on memory.
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"{name}: over {limit:,} pixels, which may be a decompression bomb") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: {'an empty file' if not data else 'not a picture' + _seems(data)}") from None
+    except BROKEN as error:
+        raise DataError(f"{name}: damaged ({error})") from None
+    if image.width * image.height > limit:
+        raise DataError(f"{name}: over {limit:,} pixels, which may be a decompression bomb")
+    return image
+
+
+def _seems(data: bytes) -> str:
+    """What a file that is no picture seems to be."""
+    text = not (set(data[:512]) - set(range(32, 127)) - set(b"\t\r\n"))
+    return " but text" if text else " that can be read"
+
+
+def _pixels(data: bytes, name: str) -> Array:
+    """[H, W] or [H, W, C] of an encoded picture, orientation applied, nothing lost."""
+    image = _open(data, name)
+    try:
+        if has_16_bits(image):
+            return read_16_bits(data, image, name)
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("P", "PA", "1", "RGB", "L") and (image.mode == "PA" or "transparency" in image.info):
+            image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+        elif image.mode == "P":
+            image = image.convert("RGB" if _coloured(image) else "L")
+        elif image.mode not in ("L", "LA", "RGB", "RGBA", "F"):
+            image = image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
+        return np.asarray(image)
+    except (Image.DecompressionBombError, MemoryError):
+        raise DataError(f"{name}: too large for the memory") from None
+    except BROKEN as error:
+        raise DataError(f"{name}: truncated or damaged ({error})") from None
+
+
+def _coloured(image: Image.Image) -> bool:
+    """Whether a palette has an entry that isn't grey."""
+    palette = image.getpalette("RGB")
+    entries = np.array(palette, np.uint8).reshape(-1, 3)
+    return bool((entries != entries[:, :1]).any())
+
+
+def _npy_picture(path: Path) -> Array:
+    try:
+        array: Array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path}: not a NumPy array of numbers, or damaged ({error})") from None
+    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
+        raise DataError(f"{path}: an array of shape {array.shape} is no picture: [H, W] or [H, W, C]")
+    return array
