@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from imprior import bounds
+from imprior.coding.tables import FrequencyTables
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.distributions.likelihoods import Bernoulli, Gaussian
-from imprior.promises import Distribution, Score, Shape
+from imprior.promises import Distribution, Latents, Score, Shape, Sink, Source
 
 
 def every_image(height: int = 3, width: int = 3, *, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -99,7 +100,7 @@ class BernoulliVae:
     def posterior(self, x: Tensor) -> DiagonalGaussian:
         self.calls += len(x)
         mean = (x.flatten(1) - 0.5) @ self.weight / (1 + 0.25 * self.weight.square().sum(0))
-        return DiagonalGaussian(mean, torch.full_like(mean, -1.0))
+        return DiagonalGaussian(mean, torch.full_like(mean, -0.5))
 
     def prior(self) -> DiagonalGaussian:
         return DiagonalGaussian.standard((self.weight.shape[1],), dtype=self.weight.dtype)
@@ -177,6 +178,38 @@ class Identity:
         return torch.rand(n, 9, generator=rng)
 
 
+class Levels:
+    """Writes each pixel's 8-bit level k with one table; keeps Codes (lossless, exact).
+
+    Half of the table is level 0, the rest is shared equally: 1 bit for a black pixel, 1 + log2(255) for any other.
+    """
+
+    shape: Shape = (1, 3, 3)
+    levels: int | None = 256
+    classes: int | None = None
+    stride, halo, exact, lossless, rates = 1, 0, True, True, 1
+
+    def __init__(self) -> None:
+        others = torch.full((255,), 2**23 // 255)
+        others[: 2**23 % 255] += 1
+        self.tables = FrequencyTables.of(torch.cat([torch.tensor([2**23]), others])[None])
+
+    def analyse(self, x: Tensor, rate: int) -> Latents:
+        n, channels, height, width = x.shape
+        return Latents(((255 * x).round().int(),), (n, channels, height, width))
+
+    def write(self, latents: Latents, sink: Sink, rate: int) -> None:
+        symbols = latents.blocks[0].flatten()
+        sink.put(symbols, torch.zeros_like(symbols), self.tables)
+
+    def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
+        index = torch.zeros(shape, dtype=torch.int32)
+        return Latents((source.get(index.flatten(), self.tables).view(shape),), shape)
+
+    def synthesise(self, latents: Latents, rate: int) -> Tensor:
+        return latents.blocks[0] / 255
+
+
 class Shrinkage:
     """Pixels are N(½, spread²): the best estimate draws noisy ones towards ½; keeps Denoises. Any size.
 
@@ -200,5 +233,6 @@ TOYS: dict[str, Callable[[], Any]] = {
     "bernoulli-vae": BernoulliVae,
     "pixels": Pixels,
     "identity": Identity,
+    "levels": Levels,
     "shrinkage": Shrinkage,
 }
