@@ -53,7 +53,7 @@ _opening = threading.Lock()
 def read_picture(path: str | Path) -> Array:
     """A picture as it is stored: [H, W] (grey) or [H, W, C] (2: grey and alpha, 3: colour, 4: colour and alpha).
 
-    Orientation is applied, palettes are looked up, CMYK becomes RGB (without its profile). uint8, or uint16 where the
+    Orientation is applied, palettes are looked up, CMYK becomes RGB (without its profile). uint8, or uint16 where a
     file holds 16 bits, also in colour; float32 where it holds floating numbers (TIFF, NPY). Of several frames, the first.
 
     Args:
@@ -167,7 +167,7 @@ def split_alpha(array: Array) -> tuple[Array, Array | None]:
 
 
 def to_batch(array: Array) -> Tensor:
-    """A picture [H, W], [H, W, 1] or [H, W, 3] as a batch: float32 [1, C, H, W]; level k of n bits becomes k / (2^n - 1).
+    """A picture [H, W], [H, W, 1] or [H, W, 3] as a batch float32 [1, C, H, W]; a level k of n bits is k / (2^n - 1).
 
     Floating pictures pass as they are: noise may leave [0, 1].
 

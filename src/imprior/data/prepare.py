@@ -93,7 +93,7 @@ def held_out(count: int, fraction: float) -> NDArray[np.bool_]:
     """
     number = max(1, round(count * fraction)) if fraction > 0 and count > 1 else 0
     chosen = np.zeros(count, bool)
-    chosen[np.argsort(_mixed(count), kind="stable")[:number]] = True
+    chosen[np.argsort(mixed(count), kind="stable")[:number]] = True
     return chosen
 
 
@@ -147,7 +147,7 @@ def _chosen(count: int, how: str, data: Data, name: str) -> NDArray[np.int64]:
         raise DataError(f"{name}: {count} images with data.validation={data.validation:g} leave none to hold out")
     if how in ("kept", "limited") and data.limit is not None:
         # not the first ones: files are often sorted by class
-        chosen = np.sort(chosen[np.argsort(_mixed(count)[chosen], kind="stable")[: data.limit]])
+        chosen = np.sort(chosen[np.argsort(mixed(count)[chosen], kind="stable")[: data.limit]])
     return chosen
 
 
@@ -266,7 +266,7 @@ def _together(taken: list[_Taken], data: Data, name: str) -> Array | list[Array]
     return pixels
 
 
-def _mixed(count: int) -> NDArray[np.uint64]:
+def mixed(count: int) -> NDArray[np.uint64]:
     """splitmix64 of 0 … count - 1 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014)."""
     with np.errstate(over="ignore"):
         z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
