@@ -31,7 +31,7 @@ from imprior.runs import write_bytes
 Array = NDArray[Any]
 
 # What Pillow may try; its other formats (EPS runs a program, for one) are no pictures to learn from.
-FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
 _ENDS = ("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "gif", "webp", "tif", "tiff")
 _RARE = ("ppm", "pgm", "pbm", "pnm", "jp2", "j2k", "avif", "tga", "qoi")
 PICTURES = frozenset(f".{end}" for end in _ENDS + _RARE)
@@ -53,8 +53,8 @@ _opening = threading.Lock()
 def read_picture(path: str | Path) -> Array:
     """A picture as it is stored: [H, W] (grey) or [H, W, C] (2: grey and alpha, 3: colour, 4: colour and alpha).
 
-    Orientation is applied, palettes are looked up, CMYK becomes RGB (without its profile). uint8, or uint16 where a
-    file holds 16 bits, also in colour; float32 where it holds floating numbers (TIFF, NPY). Of several frames, the first.
+    Orientation is applied, palettes are looked up, CMYK becomes RGB (without its profile). uint8, or uint16 where the
+    file holds 16 bits, in colour too; float32 where it holds floating numbers (TIFF, NPY). The first of several frames.
 
     Args:
         path: file, or "-" for standard input.
