@@ -138,7 +138,7 @@ class VAE(CodesLatents):
         bounds.check_levels(x, self.levels)
         rng = rng if rng is not None else generator(0, "score", device=x.device)
         if samples == 1:
-            parts = bounds.elbo(self, x, rng=rng)
+            parts = bounds.elbo(self, x, rng=rng, own_noise=True)  # whatever batch an image stands in
             return Score(-parts.bound.double(), "bound", space_of(self), "ELBO, 1 sample")
         nats = bounds.importance_bound(self, x, samples=samples, rng=rng)
         return Score(nats, "bound", space_of(self), f"importance-weighted, {samples} samples")
