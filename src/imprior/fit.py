@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ def train(
     minutes: float | None = None,
     resume: bool = False,
     init: str | Path | None = None,
-    on_broken: str = "refuse",
+    on_broken: Literal["refuse", "skip"] = "refuse",
     watch: Watch | None = None,
 ) -> runs.Run:
     """Train `recipe` on `data` into the folder `out`.
@@ -290,7 +290,7 @@ class _Passes(_Training):
         with _interrupts() as asked:
             while done < settings.iterations and not asked():
                 started = time.perf_counter()
-                before, reached = reached, float(self.model.update(batches))
+                before, reached = reached, float(cast(Any, self.model).update(batches))
                 done, self.seconds = done + 1, self.seconds + time.perf_counter() - started
                 self.save(self.model.state_dict(), {"passes": done, "reached": reached, "seconds": self.seconds})
                 line = {"images": done * len(self.images), "passes": done, "loss": reached, "seconds": self.seconds}
@@ -392,11 +392,16 @@ def _same(saved: Recipe, asked: Recipe) -> Recipe:
 
 
 def shape_of(images: Images, recipe: Recipe) -> tuple[int, int, int]:
+    """Shape of the images as the recipe crops them.
+
+    Raises:
+        DataError: they differ in size and the recipe crops nothing.
+    """
     channels, height, width = images.shape
     crop = recipe.data.crop
     if crop is not None:
         height = width = crop
-    if height is None or width is None:
+    if channels is None or height is None or width is None:
         raise DataError("the images differ in size: set data.size=… (resize and cut) or data.crop=…")
     return channels, height, width
 

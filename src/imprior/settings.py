@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import types
 import typing
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from imprior.errors import RecipeError, nearest
 
@@ -81,7 +81,7 @@ def override(settings: S, path: str, text: str, *, through: tuple[str, ...] = ()
     Raises:
         RecipeError: an unknown key (the nearest is named) or a value of the wrong type.
     """
-    return _override(settings, path.split("."), text, path, through)
+    return cast(S, _override(settings, path.split("."), text, path, through))
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:

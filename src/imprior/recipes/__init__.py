@@ -58,6 +58,10 @@ class Recipe:
     seed: int = 0
     version: int = VERSION
 
+    def variant(self, name: str, *overrides: str, **parts: Any) -> Recipe:
+        """A recipe of another name that differs in the given parts (`data`, `model`, `training`) and overrides."""
+        return replace(self, name=name, **parts).with_overrides(overrides)
+
     def with_overrides(self, overrides: Iterable[str]) -> Recipe:
         """A copy with `key=value` texts applied in turn; `training.` may be left out of a key.
 
@@ -86,7 +90,12 @@ class Recipe:
                 f"the recipe is for images of {'x'.join(map(str, wanted))} (channels x height x width), "
                 f"the data have {'x'.join(map(str, shape))}"
             )
-        return replace(self, model=replace(self.model, shape=shape))  # type: ignore[type-var]
+        return replace(self, model=_replace(self.model, shape=shape))
+
+
+def _replace(config: Any, **changes: Any) -> Any:
+    # A config is a dataclass, which a protocol can't say.
+    return replace(config, **changes)
 
 
 def names() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""An autoencoder for any folder of images: `data.size=64` sets their size, `model.latent` the numbers in a code"""
+"""An autoencoder for any folder of images: `data.size=64` sets their size, `model.latent` the numbers in a code."""
 
 from imprior.data.settings import Data
 from imprior.models import autoencoder

@@ -1,7 +1,5 @@
-"""The residual convolutional autoencoder of 32 numbers, for clothes"""
-
-from dataclasses import replace
+"""The residual convolutional autoencoder of 32 numbers, for clothes."""
 
 from imprior.recipes import mnist_ae_conv
 
-recipe = replace(mnist_ae_conv.recipe, name="fashion-ae-conv")
+recipe = mnist_ae_conv.recipe.variant("fashion-ae-conv")

@@ -1,7 +1,5 @@
-"""The denoising autoencoder for clothes under Gaussian noise of 0.5"""
-
-from dataclasses import replace
+"""The denoising autoencoder for clothes under Gaussian noise of 0.5."""
 
 from imprior.recipes import mnist_dae
 
-recipe = replace(mnist_dae.recipe, name="fashion-dae")
+recipe = mnist_dae.recipe.variant("fashion-dae")

@@ -1,4 +1,4 @@
-"""A convolutional VAE of clothes with Gaussian pixels of learned scale and a flow as prior"""
+"""A convolutional VAE of clothes with Gaussian pixels of learned scale and a flow as prior."""
 
 from imprior.data.settings import Data
 from imprior.models import vae

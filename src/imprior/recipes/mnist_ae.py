@@ -1,4 +1,4 @@
-"""The tutorials' autoencoder, made to work: 784-128-784, ReLU code, squared error"""
+"""The tutorials' autoencoder, made to work: 784-128-784, ReLU code, squared error."""
 
 from imprior.data.settings import Data
 from imprior.models import autoencoder

@@ -1,4 +1,4 @@
-"""A residual convolutional autoencoder of 32 numbers, against PCA with as many"""
+"""A residual convolutional autoencoder of 32 numbers, against PCA with as many."""
 
 from imprior.data.settings import Data
 from imprior.models import autoencoder

@@ -1,4 +1,4 @@
-"""A linear autoencoder of 32 numbers, which finds the subspace of PCA"""
+"""A linear autoencoder of 32 numbers, which finds the subspace of PCA."""
 
 from imprior.data.settings import Data
 from imprior.models import autoencoder

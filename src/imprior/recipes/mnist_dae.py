@@ -1,4 +1,4 @@
-"""A denoising autoencoder for digits under Gaussian noise of 0.5"""
+"""A denoising autoencoder for digits under Gaussian noise of 0.5."""
 
 from imprior.data.settings import Corruption, Data
 from imprior.models import autoencoder

@@ -1,4 +1,4 @@
-"""A denoising VAE for digits under Gaussian noise of 0.5: a dense net whose code has a distribution"""
+"""A denoising VAE for digits under Gaussian noise of 0.5: a dense net whose code has a distribution."""
 
 from imprior.data.settings import Corruption, Data
 from imprior.models import vae

@@ -1,4 +1,4 @@
-"""A VAE of 64x64 colour crops of photographs: what a VAE can and cannot do with natural images"""
+"""A VAE of 64x64 colour crops of photographs: what a VAE can and cannot do with natural images."""
 
 from imprior.data.settings import Data
 from imprior.models import vae

@@ -38,7 +38,7 @@ class Group:
         bucket = torch.cat([g.reshape(-1) for g in gradients])
         torch.distributed.all_reduce(bucket)
         bucket /= self.world
-        for gradient, part in zip(gradients, bucket.split([g.numel() for g in gradients]), strict=True):
+        for gradient, part in zip(gradients, torch.split(bucket, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
         return self.mean(extra)
 

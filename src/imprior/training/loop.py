@@ -197,7 +197,7 @@ def _clip(parameters: Sequence[nn.Parameter], largest: float | None) -> float:
 def _decay(settings: Gradient, batch: int, step: int) -> float:
     # Early averages would remember the random start, so the first steps forget faster.
     assert settings.average is not None
-    return min(0.5 ** (batch / settings.average), (1 + step) / (10 + step))
+    return min(math.pow(0.5, batch / settings.average), (1 + step) / (10 + step))
 
 
 def _judge(state: State, settings: Gradient, validation: float) -> None:

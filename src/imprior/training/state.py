@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -101,7 +101,7 @@ def begin(model: nn.Module, settings: Gradient) -> State:
 def players_of(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Parameter groups that are stepped in turn: what `model.players()` says, else all as the one player "model"."""
     if hasattr(model, "players"):
-        return {name: list(ps) for name, ps in model.players().items()}
+        return {name: list(ps) for name, ps in cast(Any, model).players().items()}
     return {"model": [p for p in model.parameters() if p.requires_grad]}
 
 
