@@ -63,12 +63,12 @@ def read_picture(path: str | Path) -> Array:
         DataError: missing, damaged, of an unknown kind or too large.
     """
     if str(path) == "-":
-        return _pixels(sys.stdin.buffer.read(), "standard input")
+        return decode_exactly(sys.stdin.buffer.read(), "standard input")
     path = Path(path)
     try:
         if path.suffix == ".npy":
             return _npy_picture(path)
-        return _pixels(path.read_bytes(), str(path))
+        return decode_exactly(path.read_bytes(), str(path))
     except OSError as error:
         raise DataError(f"{path}: {'no such picture' if not path.exists() else error.strerror or error}") from None
 
@@ -141,7 +141,7 @@ def decode(data: bytes, name: str) -> Array:
     Raises:
         DataError: damaged, of an unknown kind, or too large; one line with the name.
     """
-    pixels = _pixels(data, name)
+    pixels = decode_exactly(data, name)
     if pixels.dtype.kind == "f":
         if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
             raise DataError(f"{name}: floating numbers outside [0, 1]")
@@ -156,6 +156,30 @@ def decode(data: bytes, name: str) -> Array:
     weight = alpha[..., None].astype(np.uint32)
     colour = colour if colour.ndim == 3 else colour[..., None]
     return ((colour * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+
+
+def decode_exactly(data: bytes, name: str) -> Array:
+    """[H, W] or [H, W, C] of an encoded picture, orientation applied, nothing lost (see `read_picture`).
+
+    Raises:
+        DataError: damaged, of an unknown kind, or too large; one line with the name.
+    """
+    image = _open(data, name)
+    try:
+        if has_16_bits(image):
+            return read_16_bits(data, image, name)
+        image = ImageOps.exif_transpose(image)
+        if image.mode in ("P", "PA", "1", "RGB", "L") and (image.mode == "PA" or "transparency" in image.info):
+            image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+        elif image.mode == "P":
+            image = image.convert("RGB" if _coloured(image) else "L")
+        elif image.mode not in ("L", "LA", "RGB", "RGBA", "F"):
+            image = image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
+        return np.asarray(image)
+    except (Image.DecompressionBombError, MemoryError):
+        raise DataError(f"{name}: too large for the memory") from None
+    except BROKEN as error:
+        raise DataError(f"{name}: truncated or damaged ({error})") from None
 
 
 def split_alpha(array: Array) -> tuple[Array, Array | None]:
@@ -225,26 +249,6 @@ def _seems(data: bytes) -> str:
     """What a file that is no picture seems to be."""
     text = not (set(data[:512]) - set(range(32, 127)) - set(b"\t\r\n"))
     return " but text" if text else " that can be read"
-
-
-def _pixels(data: bytes, name: str) -> Array:
-    """[H, W] or [H, W, C] of an encoded picture, orientation applied, nothing lost."""
-    image = _open(data, name)
-    try:
-        if has_16_bits(image):
-            return read_16_bits(data, image, name)
-        image = ImageOps.exif_transpose(image)
-        if image.mode in ("P", "PA", "1", "RGB", "L") and (image.mode == "PA" or "transparency" in image.info):
-            image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
-        elif image.mode == "P":
-            image = image.convert("RGB" if _coloured(image) else "L")
-        elif image.mode not in ("L", "LA", "RGB", "RGBA", "F"):
-            image = image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
-        return np.asarray(image)
-    except (Image.DecompressionBombError, MemoryError):
-        raise DataError(f"{name}: too large for the memory") from None
-    except BROKEN as error:
-        raise DataError(f"{name}: truncated or damaged ({error})") from None
 
 
 def _coloured(image: Image.Image) -> bool:

@@ -244,7 +244,7 @@ def _together(taken: list[_Taken], data: Data, name: str) -> Array | list[Array]
     for one in taken:
         shapes = [one.pictures.shape[1:]] if isinstance(one.pictures, np.ndarray) else [p.shape for p in one.pictures]
         for i, shape in enumerate(shapes):
-            example.setdefault(shape, one.title(i))
+            example.setdefault(shape, one.title(i).removeprefix(f"{name}/"))
     if len({channels for _, _, channels in example}) > 1:
         grey, colour = (next(title for shape, title in example.items() if shape[2] == c) for c in (1, 3))
         raise DataError(f"{name}: grey and colour images ({grey}; {colour}): ask for data.channels=1 or 3")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ def open_source(src: str | Path) -> Source:
         DataError: nothing there, or nothing that can be used.
     """
     if src in EMBEDDED_SETS:
-        return open_source(EMBEDDED / "data" / src)
+        return replace(open_source(EMBEDDED / "data" / src), name=str(src))
     path = Path(src)
     try:
         if not path.exists():
