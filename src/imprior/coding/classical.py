@@ -7,6 +7,7 @@ around it. Huffman coding comes from constriction, LZW and run-length coding fro
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,11 +49,11 @@ class Codec:
         """Whether pictures come back equal, whatever they are."""
         return quality is None and (channels == 1 or not self.grey_only)
 
-    def label(self, quality: Quality) -> str:
-        """A setting in words: "quality 50", "lossless"."""
-        if quality is None:
-            return "256 colours" if self.grey_only else "lossless"
-        return f"{self.scale} {quality:g}"
+    def label(self, quality: Quality, channels: int) -> str:
+        """A setting in words: "quality 50", "lossless", "256 colours"."""
+        if quality is not None:
+            return f"{self.scale} {quality:g}"
+        return "lossless" if self.lossless(quality, channels) else "256 colours"
 
     def encode(self, picture: Picture, quality: Quality) -> bytes:
         """The file of a picture.
@@ -76,8 +77,10 @@ class Codec:
             MissingExtraError: the codec's library is not installed.
         """
         try:
-            return self.reader(data, channels)
-        except (OSError, ValueError, SyntaxError) as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # so Pillow reports some kinds of damage
+                return self.reader(data, channels)
+        except (OSError, ValueError, SyntaxError, UserWarning) as error:
             raise BitstreamError(f"damaged {self.name} file ({error})") from None
 
 

@@ -56,7 +56,7 @@ def pack(header: Header, payload: bytes) -> bytes:
     """The file.
 
     >>> pack(Header(b"abcd", rate=3), b"xyz").hex(" ")
-    '8f 49 01 61 62 63 64 03 78 79 7a e1 1a 11 9c'
+    '8f 49 01 61 62 63 64 03 78 79 7a 1e 8a d5 97'
     """
     name = header.name.encode()
     flags = NAMED * bool(name) | COUNTED * (header.images != 1) | SHAPED * (header.shape is not None)
