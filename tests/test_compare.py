@@ -53,9 +53,9 @@ def test_figures_of_one_protocol_share_a_column() -> None:
 @pytest.mark.parametrize(
     ("one", "two"),
     [
-        (dict(samples=1), dict(samples=50)),
-        (dict(seed=0), dict(seed=1)),
-        (dict(limit=60), dict(limit=59)),
+        ({"samples": 1}, {"samples": 50}),
+        ({"seed": 0}, {"seed": 1}),
+        ({"limit": 60}, {"limit": 59}),
     ],
     ids=["samples", "bits", "images"],
 )
@@ -119,8 +119,9 @@ def test_paired_differences_are_far_tighter_than_the_means() -> None:
 
 
 def test_higher_is_better_for_psnr() -> None:
-    table = compare.run({"good": evaluate.run(Shrinkage(0.25), grey(), corruption=Corruption("gaussian", 0.1, 0.1)),
-                         "lazy": evaluate.run(Shrinkage(1e6), grey(), corruption=Corruption("gaussian", 0.1, 0.1))})  # fmt: skip
+    noise = Corruption("gaussian", 0.1, 0.1)
+    models = {"good": Shrinkage(0.25), "lazy": Shrinkage(1e6)}
+    table = compare.run({name: evaluate.run(model, grey(), corruption=noise) for name, model in models.items()})
     (psnr,) = columns(table, "denoised_db")
     assert table.best(psnr) == "good" and table.of(psnr)[0].mean < 0
 
@@ -136,7 +137,7 @@ def test_records_read_from_files_compare_as_evaluations_do_but_unpaired() -> Non
 def test_a_record_without_its_protocol_is_refused() -> None:
     record = evaluate.run(Pixels(), grey()).record()
     without = record | {"protocol": {k: v for k, v in record["protocol"].items() if k != "sha256"}}
-    with pytest.raises(DataError, match="old: .*sha256 missing"):
+    with pytest.raises(DataError, match=r"old: .*sha256 missing"):
         compare.run({"new": record, "old": without})
 
 

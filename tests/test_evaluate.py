@@ -18,6 +18,7 @@ from imprior.data.settings import Corruption
 from imprior.errors import CapabilityError, DataError, RunError
 from imprior.metrics.psnr import psnr_db
 from imprior.promises import Score, Shape, space_of
+from imprior.randomness import generator
 from imprior.tasks import evaluate
 from imprior.tasks.protocol import BELOW_ONE, presentation, uniforms
 from toys import BernoulliVae, Identity, LinearGaussian, Pixels, Shrinkage
@@ -363,7 +364,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
         evaluate.run(Broken(2), grey(5))
     with pytest.raises(DataError, match="no images"):
         evaluate.run(Density(2), images(torch.zeros(0, 1, 3, 3, dtype=torch.uint8)))
-    with pytest.raises(DataError, match="1 x 4 x 4 .* wants 1 x 3 x 3"):
+    with pytest.raises(DataError, match=r"1 x 4 x 4 .* wants 1 x 3 x 3"):
         evaluate.run(Pixels(), grey(3, side=4))
     with pytest.raises(DataError, match="different sizes"):
         mixed = Images((torch.zeros(1, 3, 3, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8)), None, (), "")
@@ -393,7 +394,5 @@ def test_evaluation_uses_the_bound_of_the_model_itself() -> None:
     toy, test = BernoulliVae(), grey(6)
     found = evaluate.run(toy, test, samples=11).likelihood
     x = presentation(toy, test).x(test.pixels)  # type: ignore[arg-type]
-    from imprior.randomness import generator
-
     assert found is not None
     assert torch.allclose(found.nats, bounds.importance_bound(toy, x, samples=11, rng=generator(0, "score")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import importlib
 import json
 from dataclasses import replace
@@ -80,8 +79,8 @@ def test_the_scale_of_a_code_does_not_matter() -> None:
 
 
 def test_more_labels_help() -> None:
-    noisy = dict(noise=0.35)
-    found = probe.run(Identity(), blobs(3000, 0, **noisy), blobs(1500, 1, **noisy), per_class=(4, 400), baselines=False)
+    train, test = blobs(3000, 0, noise=0.35), blobs(1500, 1, noise=0.35)
+    found = probe.run(Identity(), train, test, per_class=(4, 400), baselines=False)
     assert found.of("codes", 400).mean > found.of("codes", 4).mean + 0.02
 
 
@@ -139,5 +138,5 @@ def test_the_record_is_json_and_the_table_reads() -> None:
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     row = found.of("pca", 10)
     assert row.sd == pytest.approx(float(np.std(row.accuracies, ddof=1)))
-    assert record["rows"][-1]["mean"] == pytest.approx(builtins.sum(row.accuracies) / 2)
+    assert record["rows"][-1]["mean"] == pytest.approx(sum(row.accuracies) / 2)
     assert found.markdown().splitlines()[0] == "| representation | numbers | 5 a class | 10 a class |"
