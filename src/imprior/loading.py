@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from imprior import recipes, runs
+from imprior import packing, recipes, runs
 from imprior.errors import RunError
 
 
@@ -53,6 +53,7 @@ def fill(model: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> N
     Raises:
         RunError: a weight is missing, unknown or of another shape.
     """
+    tensors = packing.unpack(tensors)
     optional = tuple(getattr(model, "training_only", ()))
     try:
         missing, unknown = model.load_state_dict(tensors, strict=False)

@@ -13,7 +13,7 @@ recipe = Recipe(
     name="fashion-vae",
     data=Data(),
     model=vae.Config(
-        network=Convolutional(channels=(32, 64), blocks=1, width=512),
+        network=Convolutional(channels=(32, 48), blocks=1, width=0),
         latent=32,
         likelihood=Gaussian("shared", sigma=0.2),
         prior=Flow(couplings=6, hidden=96),
@@ -22,10 +22,10 @@ recipe = Recipe(
         objective=Elbo(warmup=0.05, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
-        images=3_240_000,
+        images=1_350_000,
         batch=128,
         average=50_000,
         precision="bfloat16",
-        check=270_000,
+        check=135_000,
     ),
 )

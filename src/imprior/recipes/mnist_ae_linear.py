@@ -16,7 +16,7 @@ recipe = Recipe(
         optimiser=Optimiser("adam", rate=2e-3),
         # To zero: what is left of the rate is an angle that is left to the subspace.
         schedule=Schedule("cosine", warmup=0.01, floor=0.0),
-        images=8_100_000,
+        images=5_400_000,
         batch=500,
         check=540_000,
     ),

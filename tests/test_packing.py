@@ -1,0 +1,45 @@
+"""Weights in 8 bits: how far they are from the originals, and that loading does not have to be told."""
+
+import torch
+
+from imprior.packing import LARGE, pack, unpack
+from imprior.randomness import generator
+
+
+def weights():
+    rng = generator(0)
+    return {
+        "large": torch.randn(300, 200, generator=rng) * torch.logspace(-6, 2, 300)[:, None],
+        "convolution": torch.randn(64, 64, 3, 3, generator=rng),
+        "small": torch.randn(10, 10, generator=rng),
+        "bias": torch.randn(LARGE + 1, generator=rng),
+        "table": torch.arange(50_000, dtype=torch.int32).view(2, -1),
+    }
+
+
+def test_large_weights_are_off_by_half_a_step_and_take_a_quarter():
+    original, packed = weights(), pack(weights())
+    back = unpack(packed)
+    assert back.keys() == original.keys()
+    for name in ("large", "convolution"):
+        largest = original[name].flatten(1).abs().amax(1)
+        error = (back[name] - original[name]).flatten(1).abs().amax(1)
+        # Half of a step of 1/127; float16 holds scales down to 6e-8, so the smallest rows may be off by that.
+        assert (error <= largest * (1 / 254) * 1.002 + 127 * 6e-8).all()
+        assert packed[name].dtype == torch.int8
+
+
+def test_everything_else_keeps_float16_or_its_integers():
+    original, back = weights(), unpack(pack(weights()))
+    assert torch.equal(back["table"], original["table"]) and back["table"].dtype == torch.int32
+    for name in ("small", "bias"):
+        assert torch.equal(back[name], original[name].half())
+
+
+def test_what_was_not_packed_passes():
+    original = weights()
+    assert all(torch.equal(unpack(original)[name], tensor) for name, tensor in original.items())
+
+
+def test_a_row_of_zeros_stays_zero():
+    assert not unpack(pack({"w": torch.zeros(200, 200)}))["w"].any()
