@@ -412,8 +412,9 @@ def test_flow_scales_are_bounded() -> None:
 def test_flow_stays_in_float32_under_autocast() -> None:
     f, z = flow(6).float(), draw(20, 6).float()
     with torch.autocast("cpu", torch.bfloat16):
-        inside = f.log_prob(z)
+        inside, back = f.log_prob(z), f.inverse(z)
     assert torch.equal(inside, f.log_prob(z))
+    assert torch.equal(back, f.inverse(z))
 
 
 def test_a_flow_of_one_number_is_refused() -> None:
