@@ -155,7 +155,7 @@ def as_pixels(array: Array, name: str) -> Array:
         side = math.isqrt(array.shape[1])
         array = array.reshape(len(array), *((side, side) if side * side == array.shape[1] else (1, array.shape[1])), 1)
     elif array.ndim == 3:
-        if array.shape[2] in (3, 4):
+        if array.shape[2] in (3, 4) and array.shape[1] > 4:
             raise DataError(f"{name}: shape {array.shape} is one colour image; a set of them is [N, H, W, C]")
         array = array[..., None]
     elif array.ndim == 4 and array.shape[3] not in (1, 3) and array.shape[1] in (1, 3):
@@ -268,6 +268,6 @@ def _npz(path: Path, names: list[str] | None) -> dict[str, Array]:
 
 
 def _why(error: Exception) -> str:
-    if "pickle" in str(error):
+    if "pickle" in str(error) or "Python objects" in str(error):
         return "holds pickled objects, which are never loaded (they can run code); save plain arrays of numbers"
     return f"not a NumPy file, or damaged ({error})"

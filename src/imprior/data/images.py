@@ -128,7 +128,8 @@ def encode(array: Array, suffix: str, *, quality: int = 95) -> bytes:
     kind = WRITES[suffix]
     if kind == "JPEG" and array.ndim == 3 and array.shape[2] in (2, 4):
         raise DataError(f"{kind} can't hold transparency; use .png")
-    settings: dict[str, dict[str, Any]] = {"JPEG": {"quality": quality, "subsampling": 0}, "WEBP": {"lossless": True}}
+    jpeg, webp = {"quality": quality, "subsampling": 0}, {"lossless": True, "exact": True}
+    settings: dict[str, dict[str, Any]] = {"JPEG": jpeg, "WEBP": webp}
     Image.fromarray(np.ascontiguousarray(array)).save(out, kind, **settings.get(kind, {}))
     return out.getvalue()
 

@@ -253,7 +253,7 @@ def _together(taken: list[_Taken], data: Data, name: str) -> Array | list[Array]
         sizes = f"{a} is {first[1]}x{first[0]}, {b} {second[1]}x{second[0]}"
         raise DataError(f"{name}: images of {len(example)} sizes ({sizes}): ask for data.size=… or data.crop=…")
     if len(example) > 1:
-        return [np.ascontiguousarray(picture.transpose(2, 0, 1)) for one in taken for picture in one.pictures]
+        return [picture.transpose(2, 0, 1).copy() for one in taken for picture in one.pictures]
     (height, width, channels), kinds = next(iter(example)), {one.pictures[0].dtype for one in taken}
     if len(kinds) > 1:
         raise DataError(f"{name}: parts of different types, {' and '.join(sorted(str(kind) for kind in kinds))}")
