@@ -312,7 +312,7 @@ def _finish(training: _Training) -> None:
     fill(model, weights, where=str(run.weights_file))
     model.eval()
     if isinstance(model, Calibrates):
-        model.calibrate(_calibration(training.images, recipe))
+        model.calibrate(calibration(training.images, recipe))
         weights = {name: tensor for name, tensor in model.state_dict().items() if name in weights}
     runs.write_tensors(run.weights_file, weights, {"recipe": recipe.name})
     run.write("card.json", _card(training, model, weights))
@@ -321,7 +321,7 @@ def _finish(training: _Training) -> None:
     preview.write(run, model, batches)
 
 
-def _calibration(images: Images, recipe: Recipe) -> Sequence[Tensor]:
+def calibration(images: Images, recipe: Recipe) -> Sequence[Tensor]:
     """Training images as batches, cropped where the recipe crops, neither binarized nor corrupted."""
     clean = Batches(images, type(recipe.data)(crop=recipe.data.crop), batch=0, seed=recipe.seed, train=False)
     count = min(len(images), CALIBRATION_IMAGES)

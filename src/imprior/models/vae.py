@@ -88,7 +88,7 @@ class VAE(CodesLatents):
             raise DataError(
                 f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
             )
-        mean, log_variance = self.encoder(x).float().chunk(2, 1)
+        mean, log_variance = self.encoder(x).to(x.dtype).chunk(2, 1)
         low, high = self.config.log_variance
         return DiagonalGaussian(mean, log_variance.clamp(low, high), event_dims=len(self.code_shape))
 
@@ -98,7 +98,7 @@ class VAE(CodesLatents):
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x | z) for z [N, …]: a batch of N distributions over images."""
-        return self.observation(self.decoder(z).float())  # type: ignore[no-any-return]
+        return self.observation(self.decoder(z).to(z.dtype))  # type: ignore[no-any-return]
 
     def encode(self, x: Tensor) -> Tensor:
         """The posterior's mean: [N, C, H, W] -> [N, latent], or [N, latent, h, w] of a spatial network."""

@@ -1,0 +1,62 @@
+"""Embed finished runs: weights packed in 8 bits, code tables fitted to the packed weights, figures on the test split.
+
+    python benchmarks/embed_models.py --data MNIST_FOLDER --samples 1000 runs/mnist-vae [RUN …]
+
+Training images of --data fit the tables; its test split gives the figures in the card (its validation split where it
+has no test split, which the card says). The figures are those of the weights as they are embedded.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from imprior import fit, loading, packing, recipes, runs
+from imprior.data import prepare
+from imprior.promises import Calibrates
+from imprior.tasks import evaluate
+
+
+def embed(run: runs.Run, source: str, samples: int) -> int:
+    recipe = recipes.read(run.read("recipe.json"))
+    target = runs.Run(runs.EMBEDDED / recipe.name)
+    images = prepare.load(source, recipe.data, "train")
+    model = loading.build(recipe)
+    trained = {k: v for k, v in runs.read_tensors(run.weights_file)[0].items() if not k.startswith("code_")}
+    names = set(model.state_dict())
+    model.load_state_dict(packing.unpack(packing.pack(trained)), strict=False)
+    model.eval()
+    if isinstance(model, Calibrates):
+        model.calibrate(fit.calibration(images, recipe))
+    packed = packing.pack({k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")})
+    runs.write_tensors(target.weights_file, packed, {"recipe": recipe.name})
+    target.write("recipe.json", recipes.as_json(recipe))
+    card = run.read("card.json") | {"name": recipe.name}
+    split = "test" if "test" in prepare.splits(source) else "validation"
+    target.write("card.json", card)
+    with torch.no_grad():
+        evaluation = evaluate.run(
+            loading.load(target),
+            prepare.load(source, recipe.data, split),
+            samples=samples,
+            corruption=recipe.data.corruption if recipe.data.corruption.kind != "none" else None,
+        )
+    card["figures"] = {"split": split, **evaluation.record()}
+    target.write("card.json", card)
+    size = sum(p.stat().st_size for p in target.path.iterdir())
+    short = {k: v for k, v in card["figures"].items() if isinstance(v, float)}
+    print(recipe.name, f"{size:,} bytes", json.dumps(short), flush=True)
+    return size
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--samples", type=int, default=1)
+    given = parser.parse_args()
+    for path in given.runs:
+        embed(runs.Run(path), given.data, given.samples)
+    total = sum(p.stat().st_size for p in runs.EMBEDDED.glob("*/*.safetensors"))
+    print(f"all embedded weights: {total:,} bytes")
