@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -181,3 +182,12 @@ def test_two_processes_train_as_one(tmp_path, name):
     assert (one.mean() - two.mean()).abs() < (1e-4 if name == "autoencoder" else 5 * error)
     assert [line["images"] for line in whole.log()] == [line["images"] for line in shared.log()]
     assert json.loads((shared.path / "recipe.json").read_text()) == json.loads((whole.path / "recipe.json").read_text())
+
+
+def test_nothing_need_be_held_out(tmp_path):
+    pixels = images().pixels.numpy()
+    source = tmp_path / "images.npy"
+    np.save(source, pixels)
+    run = fit.train(AE.with_overrides(["data.validation=0"]), source, tmp_path / "run")
+    assert run.read("card.json")["data"]["images"] == len(pixels)
+    assert not any("validation" in line for line in run.log())

@@ -96,7 +96,9 @@ def train(
             images, held_out = data
         else:
             images = prepare.load(data, recipe.data, "train", on_broken=on_broken)
-            held_out = prepare.load(data, recipe.data, "validation", on_broken=on_broken)
+            held_out = None
+            if recipe.data.validation or "validation" in prepare.splits(data):
+                held_out = prepare.load(data, recipe.data, "validation", on_broken=on_broken)
         recipe = recipe.with_shape(shape_of(images, recipe))
         model = build(recipe).to(_device(group))
         if init is not None:
