@@ -20,6 +20,7 @@ from imprior.data.batches import Images
 from imprior.data.prepare import Split
 from imprior.data.settings import Data
 from imprior.errors import DataError
+from imprior.promises import require
 
 Given = str | Path | Sequence[str | Path] | Images | Tensor
 
@@ -36,20 +37,17 @@ class Opened:
     data: Data
 
 
-def model(given: Any) -> Opened:
+def model(given: Any, promise: type | None = None) -> Opened:
     """Open an embedded name, a classical denoiser's name or a run folder; an object is taken as the model itself.
 
     Raises:
         RunError: no such model, or a damaged one.
+        CapabilityError: it does not keep `promise`; the message names it.
     """
-    if not isinstance(given, str | Path):
-        return Opened(given, type(given).__name__, Data())
-    if str(given) in CLASSICAL:
-        from imprior.models import classical
-
-        return Opened(getattr(classical, CLASSICAL[str(given)])(), str(given), Data())
-    run = runs.find(given)
-    return Opened(loading.load(run), str(given), recipes.read(run.read("recipe.json")).data)
+    opened = _opened(given)
+    if promise is not None:
+        require(opened.model, promise, name=opened.name)
+    return opened
 
 
 def images(given: Given, data: Data, *, split: Split | None = None, limit: int | None = None) -> Images:
@@ -89,6 +87,17 @@ def batch(given: Given, data: Data, *, split: Split | None = None, limit: int | 
         DataError: as `images`, or images that differ in size.
     """
     return images(given, data, split=split, limit=limit).x(slice(None))
+
+
+def _opened(given: Any) -> Opened:
+    if not isinstance(given, str | Path):
+        return Opened(given, type(given).__name__, Data())
+    if str(given) in CLASSICAL:
+        from imprior.models import classical
+
+        return Opened(getattr(classical, CLASSICAL[str(given)])(), str(given), Data())
+    run = runs.find(given)
+    return Opened(loading.load(run), str(given), recipes.read(run.read("recipe.json")).data)
 
 
 def _joined(parts: Sequence[Images]) -> Images:

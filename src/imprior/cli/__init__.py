@@ -79,14 +79,18 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=EPILOG,
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="imprior", message="%(prog)s %(version)s")
-def group() -> None:
+@click.pass_context
+def group(context: click.Context) -> None:
     """Learned image priors: train them, judge them, put them to work.
 
     MODEL is the name of a model that comes with imprior (see `imprior models`) or the folder of a run. SRC is a folder,
     tar or zip of images, the folder of the four MNIST files, an IDX, NPY or NPZ file.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
@@ -97,6 +101,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def _run(args: Sequence[str] | None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _warn
+        warnings.filterwarnings("always", category=UserWarning, module="imprior")  # what we say ourselves is meant
         return _code(args)
 
 

@@ -39,6 +39,9 @@ def pairs(values: Mapping[str, Any], indent: str = "") -> list[str]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             lines += [f"{indent}{key}", *pairs(value, indent + "  ")]
+        elif isinstance(value, list) and any(isinstance(entry, Mapping | list) for entry in value):
+            entries = [list(entry.values()) if isinstance(entry, Mapping) else entry for entry in value]
+            lines += [f"{indent}{key}", *(f"{indent}  {_text(entry)}" for entry in entries)]
         else:
             lines.append(f"{indent}{key:<{width}}  {_text(value)}".rstrip())
     return lines
@@ -161,7 +164,7 @@ def _typed(value: Any) -> str:
         return ",".join(_typed(v) for v in value)
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return str(value)
+    return str(value).removesuffix(".0")
 
 
 def _text(value: Any) -> str:

@@ -30,7 +30,7 @@ def each(
         ImpriorError: nothing could be done.
         PartialFailure: some inputs failed; each was named on stderr.
     """
-    from imprior.data.images import read_picture, split_alpha, write_picture
+    from imprior.data.images import read_picture, write_picture
 
     if str(out) == "-" and as_json:
         raise DataError("stdout holds the picture or the JSON object, not both")
@@ -40,8 +40,7 @@ def each(
     with progress(label) as update:
         for position, (source, target) in enumerate(jobs):
             try:
-                picture, alpha = split_alpha(read_picture(source))
-                write_picture(target, _with_alpha(work(picture, position), alpha))
+                write_picture(target, work(read_picture(source), position))
                 done.append({"input": str(source), "output": str(target)})
             except ImpriorError as error:
                 if len(jobs) == 1:
@@ -91,12 +90,3 @@ def _named(name: str) -> str:
     """The name of a result: as the input's where that format is written without loss, else .png."""
     path = Path(name)
     return name if path.suffix.lower() in (".png", ".npy") else f"{path.stem}.png"
-
-
-def _with_alpha(picture: Picture, alpha: Picture | None) -> Picture:
-    """Put transparency back: [H, W] or [H, W, 3] -> [H, W, 2 or 4]."""
-    import numpy as np
-
-    if alpha is None:
-        return picture
-    return np.concatenate([np.atleast_3d(picture), alpha[..., None]], axis=2)

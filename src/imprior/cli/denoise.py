@@ -37,9 +37,10 @@ def command(inputs: tuple[Path, ...], out: Path, model: str, sigma: float | None
 
     Several INPUTs or a folder give a folder of results.
     """
-    from imprior import face
+    from imprior import face, opening
+    from imprior.promises import Denoises
 
-    denoiser = face.load(model)
+    denoiser = opening.model(model, Denoises).model
     each(
         inputs,
         out,

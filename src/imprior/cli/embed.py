@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -41,7 +41,7 @@ def command(
     limit: int | None,
     out: Path,
     map_out: Path | None,
-    by: str,
+    by: Literal["pca", "tsne"],
     as_json: bool,
 ) -> None:
     """Turn images into codes, and codes into a map.
@@ -59,7 +59,8 @@ def command(
         from imprior.report import figures
         from imprior.tasks import embed
 
-        runs.write_bytes(map_out, figures.latent_map(embed.plane(found.codes, by=by), found.labels, kind=kind))
+        points = embed.plane(found.codes, by=by)
+        runs.write_bytes(map_out, figures.latent_map(points, found.labels, classes=found.classes, kind=kind))
     if as_json:
         emit({"model": model, "images": len(found.codes), "numbers": found.codes.shape[1], "file": out, "map": map_out})
     else:
@@ -72,9 +73,11 @@ def _npz(found: Embedding) -> bytes:
 
     import numpy as np
 
-    arrays = {"codes": found.codes.numpy()} | ({} if found.labels is None else {"labels": found.labels.numpy()})
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
+    if found.labels is None:
+        np.savez_compressed(file, codes=found.codes.numpy())
+    else:
+        np.savez_compressed(file, codes=found.codes.numpy(), labels=found.labels.numpy())
     return file.getvalue()
 
 

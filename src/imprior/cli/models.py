@@ -23,7 +23,7 @@ def command(as_json: bool) -> None:
         {
             "model": card["name"],
             "family": card["family"],
-            "data": card["data"],
+            "images": card["data"]["images"],
             "promises": ", ".join(card["promises"]),
             "figures": ", ".join(f"{name} {value:.4g}" for name, value in card["figures"].items() if _short(value)),
         }

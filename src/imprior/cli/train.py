@@ -41,7 +41,13 @@ class Interrupted(ImpriorError):
 @click.option("--resume", is_flag=True, help="Go on with the run in RUN; begins where there is none.")
 @click.option("--init", metavar="MODEL", help="Begin with the weights of this model.")
 @click.option("--seed", type=int, help="Seed of initialisation, order and noise. [default: the recipe's]")
-@click.option("--skip-broken", is_flag=True, help="Leave out images that can't be read, instead of refusing.")
+@click.option(
+    "--on-broken",
+    type=click.Choice(["refuse", "skip"]),
+    default="refuse",
+    show_default=True,
+    help="What to do about images that can't be read.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show every setting, and with --data what it comes to.")
 @as_json()
 def command(
@@ -53,7 +59,7 @@ def command(
     resume: bool,
     init: str | None,
     seed: int | None,
-    skip_broken: bool,
+    on_broken: Broken,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -66,7 +72,6 @@ def command(
 
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    on_broken: Broken = "skip" if skip_broken else "refuse"
     if dry_run:
         found = face.plan(recipe, overrides, data=source, on_broken=on_broken)
         if as_json:

@@ -114,9 +114,10 @@ def probe(model: Any, data: str | Path, *, per_class: Sequence[int] = (10, 100, 
     """
     from imprior import opening
     from imprior.data import prepare
+    from imprior.promises import Encodes
     from imprior.tasks import probe as task
 
-    opened = opening.model(model)
+    opened = opening.model(model, Encodes)
     judged: Split = "test" if "test" in prepare.splits(data) else "validation"
     train_part, test_part = (opening.images(data, opened.data, split=part) for part in ("train", judged))
     return task.run(opened.model, train_part, test_part, per_class=per_class, seeds=seeds)

@@ -66,9 +66,9 @@ def inspect_data(source: str | Path) -> dict[str, Any]:
     Raises:
         DataError: nothing there.
     """
-    from imprior.data import inspect
+    from imprior.data.inspect import inspect
 
-    return inspect.run(source).record()
+    return inspect(source).record()
 
 
 def plan(

@@ -15,7 +15,8 @@ def denoise(picture: Picture, sigma: float | None = None, *, model: Any = "non-l
     """A picture without its noise.
 
     Args:
-        picture: [H, W] or [H, W, C]; uint8, uint16 or float in [0, 1] (noise may leave it).
+        picture: [H, W] or [H, W, C], transparency left as it is; uint8, uint16 or float in [0, 1] (which noise
+            may leave).
         sigma: standard deviation of the noise on the 8-bit scale; None leaves it to the model.
         model: keeps `Denoises`.
 
@@ -27,16 +28,17 @@ def denoise(picture: Picture, sigma: float | None = None, *, model: Any = "non-l
         DataError: a picture that the model can't take.
     """
     from imprior import opening
+    from imprior.promises import Denoises
     from imprior.tasks import denoise as task
 
-    return task.denoise_picture(opening.model(model).model, picture, sigma=sigma)
+    return task.denoise_picture(opening.model(model, Denoises).model, picture, sigma=sigma)
 
 
 def corrupt(picture: Picture, kind: str = "gaussian", amount: float = 25.0, *, seed: int = 0) -> Picture:
     """A picture with noise or holes.
 
     Args:
-        picture: [H, W] or [H, W, C]; uint8, uint16 or float in [0, 1].
+        picture: [H, W] or [H, W, C], transparency left as it is; uint8, uint16 or float in [0, 1].
         kind: "gaussian", "poisson", "masking" or "salt-pepper".
         amount: standard deviation (of poisson: at white) on the 8-bit scale; of the others a fraction of the pixels.
         seed: of the draws.

@@ -30,9 +30,10 @@ def reconstruct(model: Any, data: Given, *, n: int | None = None, split: Split |
         DataError: images that can't be used, or of another shape than the model's.
     """
     from imprior import opening
+    from imprior.promises import Encodes
     from imprior.tasks import reconstruct as task
 
-    opened = opening.model(model)
+    opened = opening.model(model, Encodes)
     return task.run(opened.model, opening.batch(data, opened.data, split=split, limit=n))
 
 
@@ -80,9 +81,10 @@ def interpolate(
         DataError: an odd number of images, or images that can't be used.
     """
     from imprior import opening
+    from imprior.promises import Encodes
     from imprior.tasks import interpolate as task
 
-    opened = opening.model(model)
+    opened = opening.model(model, Encodes)
     x = opening.batch(data, opened.data, split=split, limit=None if pairs is None else 2 * pairs)
     if len(x) % 2 and pairs is not None:
         x = x[:-1]
@@ -115,11 +117,12 @@ def traverse(
         DataError: no such unit, or images that can't be used.
     """
     from imprior import opening
+    from imprior.promises import Encodes
     from imprior.tasks import traverse as task
 
-    opened = opening.model(model)
+    opened = opening.model(model, Encodes)
     x = opening.batch(data, opened.data, split=split, limit=500)
-    return task.run(opened.model, x[0], units=units, span=span, steps=steps)
+    return task.run(opened.model, x[0], units=units, span=span, steps=steps, others=x)
 
 
 def embed(model: Any, data: Given, *, split: Split | None = None, limit: int | None = None) -> Embedding:
@@ -130,7 +133,8 @@ def embed(model: Any, data: Given, *, split: Split | None = None, limit: int | N
         DataError: images that can't be used.
     """
     from imprior import opening
+    from imprior.promises import Encodes
     from imprior.tasks import embed as task
 
-    opened = opening.model(model)
+    opened = opening.model(model, Encodes)
     return task.run(opened.model, opening.images(data, opened.data, split=split, limit=limit))
