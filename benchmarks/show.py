@@ -1,0 +1,66 @@
+"""What the scripts here share: a table for people, the same as JSON for the docs."""
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from imprior import runs
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def finish(name: str, protocol: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Print the rows and write them, with how they were measured, to results/NAME.json."""
+    print(table(rows))
+    protocol = protocol | {
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+    }
+    path = RESULTS / f"{name}.json"
+    runs.write_text(path, json.dumps({"protocol": protocol, "rows": list(rows)}, indent=1) + "\n")
+    print(f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Aligned columns, numbers to the right."""
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [names, *([_text(row.get(name)) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    right = [all(isinstance(row.get(name), int | float | None) for row in rows) for name in names]
+    return "\n".join(
+        "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
+        for line in cells
+    )
+
+
+def versions(*packages: str) -> dict[str, str | None]:
+    """Versions of what was measured, None of what is not installed."""
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def standard_error(values: torch.Tensor) -> float | None:
+    """Of the mean of per-image figures; None of a single one."""
+    return float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, dict):
+        return " ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in value.items())
+    return str(value)
