@@ -32,7 +32,8 @@ from imprior.tasks.protocol import same_size
 from imprior.training.settings import Gradient
 
 Criterion = Literal["nats", "psnr", "probe"]
-PROBE_LABELS = (10, 100)  # a class; the larger that a fold can give
+PREPARED = ("size", "channels", "scales", "limit", "validation")  # what `images` were made by, with `data.`
+PROBE_LABELS = 100  # a class, or as many as there are in the smallest class of any fold's training images
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,11 @@ def run(
     shape = same_size(images).shape[1:]
     choices = [tuple(zip((k for k, _ in grid), v, strict=True)) for v in itertools.product(*(vs for _, vs in grid))]
     variants = [recipe.with_overrides(f"{k}={v}" for k, v in choice) for choice in choices]
-    unit = _comparable(variants, shape, criterion)
+    unit = _comparable(recipe, variants, shape, criterion)
+    parts = split(len(images), folds, recipe.seed)
+    draws = 1 if criterion == "psnr" else samples
+    if criterion == "probe":
+        draws = _labels_for_all(images, parts)
     protocol = {
         "recipe": recipes.as_json(recipe),
         "grid": [[key, list(values)] for key, values in grid],
@@ -172,11 +177,11 @@ def run(
         "folds": folds,
         "images": len(images),
         "data": images.fingerprint,
-        "samples": samples if criterion == "nats" else None,
+        "samples": draws if criterion == "nats" else None,
+        "labels a class": draws if criterion == "probe" else None,
         "minutes": minutes,
     }
     _claim(Path(out), protocol)
-    parts = split(len(images), folds, recipe.seed)
     total, done, cells = len(variants) * folds, 0, []
     for choice, variant in zip(choices, variants, strict=True):
         values = []
@@ -191,7 +196,7 @@ def run(
             if not (place / "value.json").is_file():
                 _train(variant, subset(images, rest), place, minutes, watch)
                 model = loading.load(place)
-                value = _judge(model, recipe, subset(images, rest), subset(images, held_out), criterion, samples)
+                value = _judge(model, recipe, subset(images, rest), subset(images, held_out), criterion, draws)
                 runs.write_text(place / "value.json", json.dumps({"criterion": criterion, "value": value}) + "\n")
             values.append(float(json.loads((place / "value.json").read_text())["value"]))
             done += 1
@@ -230,8 +235,11 @@ def _check(grid: Sequence[tuple[str, Sequence[str]]], folds: int, criterion: str
         raise DataError(f"{count} images are too few for {folds} folds")
 
 
-def _comparable(variants: Sequence[Recipe], shape: Sequence[int], criterion: Criterion) -> str:
+def _comparable(recipe: Recipe, variants: Sequence[Recipe], shape: Sequence[int], criterion: Criterion) -> str:
     """The criterion's unit, after a look at every model of the grid: mistakes show before any training."""
+    changed = [name for name in PREPARED for v in variants if getattr(v.data, name) != getattr(recipe.data, name)]
+    if changed:
+        raise RecipeError(f"data.{changed[0]} is settled before folds are cut: search once for each value of it")
     channels, height, width = shape
     models = [loading.build(variant.with_shape((channels, height, width))) for variant in variants]
     if criterion == "nats":
@@ -249,6 +257,15 @@ def _comparable(variants: Sequence[Recipe], shape: Sequence[int], criterion: Cri
     for model in models:
         require(model, promise, name="a model of this grid")
     return "dB of the denoised image" if promise is Denoises else "dB of the reconstruction"
+
+
+def _labels_for_all(images: Images, parts: Sequence[Tensor]) -> int:
+    """Labels a class that every fold's training images have, at most `PROBE_LABELS`."""
+    if images.labels is None:
+        raise DataError("the criterion 'probe' wants labels, but these images have none (class subfolders give them)")
+    counts = images.labels.bincount()
+    left = torch.stack([counts - images.labels[part].bincount(minlength=len(counts)) for part in parts])
+    return min(PROBE_LABELS, int(left[:, counts > 0].min()))
 
 
 def _denoises(recipe: Recipe) -> bool:
@@ -281,12 +298,12 @@ def _train(recipe: Recipe, images: Images, place: Path, minutes: float | None, w
     fit.train(recipe, (images, held_out), place, minutes=minutes, resume=True, watch=watch)
 
 
-def _judge(model: Any, recipe: Recipe, train: Images, held_out: Images, criterion: Criterion, samples: int) -> float:
+def _judge(model: Any, recipe: Recipe, train: Images, held_out: Images, criterion: Criterion, draws: int) -> float:
     """The criterion on the held-out fold; `recipe` is the one that is varied, whose corruption judges all cells."""
     if criterion == "probe":
-        rows = probe.run(model, train, held_out, per_class=PROBE_LABELS, seeds=3, baselines=False).rows
-        return rows[-1].mean
+        found = probe.run(model, train, held_out, per_class=(draws,), seeds=3, baselines=False)
+        return found.rows[0].mean
     corruption = recipe.data.corruption if _denoises(recipe) else None
-    record = evaluate.run(model, held_out, samples=samples, seed=recipe.seed, corruption=corruption).record()
+    record = evaluate.run(model, held_out, samples=draws, seed=recipe.seed, corruption=corruption).record()
     key = {"nats": "nats", "psnr": "denoised_db" if corruption else "psnr_db"}[criterion]
     return float(record[key])
