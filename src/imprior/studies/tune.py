@@ -182,28 +182,61 @@ def run(
         "minutes": minutes,
     }
     _claim(Path(out), protocol)
+    search = _Search(recipe, images, parts, criterion, draws, minutes)
     total, done, cells = len(variants) * folds, 0, []
+
+    def tell(thousandths: int) -> None:
+        if progress is not None:
+            progress(1000 * done + thousandths, 1000 * total)
+
     for choice, variant in zip(choices, variants, strict=True):
         values = []
-        for k, held_out in enumerate(parts):
-            place = Path(out) / Cell(choice, ()).name() / f"fold-{k}"
-            rest = torch.cat([part for i, part in enumerate(parts) if i != k])
-
-            def watch(step: fit.Progress, done: int = done) -> None:
-                if progress is not None:
-                    progress(1000 * done + 1000 * step.done // max(1, step.total), 1000 * total)
-
-            if not (place / "value.json").is_file():
-                _train(variant, subset(images, rest), place, minutes, watch)
-                model = loading.load(place)
-                value = _judge(model, recipe, subset(images, rest), subset(images, held_out), criterion, draws)
-                runs.write_text(place / "value.json", json.dumps({"criterion": criterion, "value": value}) + "\n")
-            values.append(float(json.loads((place / "value.json").read_text())["value"]))
+        for k in range(folds):
+            values.append(search.value(variant, k, Path(out) / Cell(choice, ()).name() / f"fold-{k}", tell))
             done += 1
-            if progress is not None:
-                progress(1000 * done, 1000 * total)
+            tell(0)
         cells.append(Cell(choice, tuple(values)))
     return Tuning(tuple(cells), criterion, unit, criterion == "nats", protocol)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What all trainings of a search have in common."""
+
+    recipe: Recipe
+    images: Images
+    parts: Sequence[Tensor]
+    criterion: Criterion
+    draws: int  # samples of the bound, or labels a class
+    minutes: float | None
+
+    def value(self, variant: Recipe, k: int, place: Path, tell: Callable[[int], None]) -> float:
+        """The criterion of `variant` on fold k: as `place` has it from a former call, else trained and judged now."""
+        path = place / "value.json"
+        if not path.is_file():
+            rest = subset(self.images, torch.cat([part for i, part in enumerate(self.parts) if i != k]))
+            training, held_out = _with_validation(variant, rest)
+            fit.train(
+                variant,
+                (training, held_out),
+                place,
+                minutes=self.minutes,
+                resume=True,
+                watch=lambda step: tell(1000 * step.done // max(1, step.total)),
+            )
+            found = self.judge(loading.load(place), rest, subset(self.images, self.parts[k]))
+            runs.write_text(path, json.dumps({"criterion": self.criterion, "value": found}) + "\n")
+        return float(json.loads(path.read_text(encoding="utf-8"))["value"])
+
+    def judge(self, model: Any, train: Images, fold: Images) -> float:
+        """The criterion on the held-out fold; the varied recipe's corruption judges all cells."""
+        if self.criterion == "probe":
+            found = probe.run(model, train, fold, per_class=(self.draws,), seeds=3, baselines=False)
+            return found.rows[0].mean
+        corruption = self.recipe.data.corruption if _denoises(self.recipe) else None
+        judged = evaluate.run(model, fold, samples=self.draws, seed=self.recipe.seed, corruption=corruption)
+        key = {"nats": "nats", "psnr": "denoised_db" if corruption else "psnr_db"}[self.criterion]
+        return float(judged.record()[key])
 
 
 def split(count: int, folds: int, seed: int) -> list[Tensor]:
@@ -287,23 +320,11 @@ def _claim(out: Path, protocol: dict[str, Any]) -> None:
     runs.write_text(path, json.dumps(protocol, indent=1) + "\n")
 
 
-def _train(recipe: Recipe, images: Images, place: Path, minutes: float | None, watch: fit.Watch) -> None:
-    """Train on `images`, some of them held out where the recipe stops or slows down by a validation loss."""
-    held_out = None
+def _with_validation(recipe: Recipe, images: Images) -> tuple[Images, Images | None]:
+    """Training images, and some of them held out where the recipe stops or slows down by a validation loss."""
     training = recipe.training
-    if isinstance(training, Gradient) and (training.patience is not None or training.schedule.name == "plateau"):
-        order = torch.randperm(len(images), generator=generator(recipe.seed, "tune validation"))
-        count = max(1, round(len(images) * recipe.data.validation))
-        images, held_out = subset(images, order[count:]), subset(images, order[:count])
-    fit.train(recipe, (images, held_out), place, minutes=minutes, resume=True, watch=watch)
-
-
-def _judge(model: Any, recipe: Recipe, train: Images, held_out: Images, criterion: Criterion, draws: int) -> float:
-    """The criterion on the held-out fold; `recipe` is the one that is varied, whose corruption judges all cells."""
-    if criterion == "probe":
-        found = probe.run(model, train, held_out, per_class=(draws,), seeds=3, baselines=False)
-        return found.rows[0].mean
-    corruption = recipe.data.corruption if _denoises(recipe) else None
-    record = evaluate.run(model, held_out, samples=draws, seed=recipe.seed, corruption=corruption).record()
-    key = {"nats": "nats", "psnr": "denoised_db" if corruption else "psnr_db"}[criterion]
-    return float(record[key])
+    if not isinstance(training, Gradient) or (training.patience is None and training.schedule.name != "plateau"):
+        return images, None
+    order = torch.randperm(len(images), generator=generator(recipe.seed, "tune validation"))
+    count = max(1, round(len(images) * recipe.data.validation))
+    return subset(images, order[count:]), subset(images, order[:count])
