@@ -20,6 +20,7 @@ from imprior.errors import BitstreamError, CapabilityError, ImpriorError, RunErr
 from imprior.metrics.psnr import psnr_db
 from imprior.models.coded import CodesLatents
 from imprior.promises import Calibrates, Codes, Latents, kept
+from test_models import MODELS, build, images
 
 
 def rng(seed=0):
@@ -518,6 +519,29 @@ def test_the_hash_is_of_the_weights(line):
     other.directions[0, 0] += 1e-6
     assert weights_hash(other) != weights_hash(line)
     assert weights_hash(Linear()) != weights_hash(line)
+
+
+@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS.keys())
+def test_every_model_that_encodes_is_a_codec(config):
+    model, copy = build(config).eval(), config.build().eval()
+    copy.load_state_dict(model.state_dict())
+    x = images(config, 3, seed=0)  # of those that it was calibrated on
+    if model.shape[1] is None:
+        x = torch.nn.functional.pad(x, (0, 5, 0, 2), mode="replicate")
+    exact = model.decode(model.encode(x))[..., : x.shape[2], : x.shape[3]].detach().clamp(0, 1)
+    weights, sizes, errors = weights_hash(model), [], []
+    for rate in (0, model.rates - 1):
+        data = compress(model, x, rate, weights=weights)
+        back = decompress(copy, data, weights=weights)
+        assert torch.equal(back, model.synthesise(model.analyse(x, rate), rate))
+        assert back.shape == x.shape
+        assert torch.isfinite(back).all()
+        sizes.append(len(data))
+        errors.append(float((back - exact).square().mean()))
+    assert sizes[0] < sizes[1]
+    assert errors[1] < errors[0] / 4
+    grid = model.analyse(x, 0).blocks[0].shape
+    assert grid[1:] == (config.latent, -(-x.shape[2] // model.stride), -(-x.shape[3] // model.stride))
 
 
 OTHER_PROCESS = """

@@ -293,10 +293,10 @@ def test_the_record_is_json_and_the_table_has_every_setting(blocks):
     )
     record = json.loads(json.dumps(found.record(), allow_nan=False))
     assert record["protocol"] == {"images": 4, "shape": [1, 4, 4], "data": "0123abcd"}
-    assert len(record["points"]) == len(found.points) == 2 * (8 + 1 + 7)
-    assert seen == [(i + 1, 32) for i in range(32)]
+    assert len(record["points"]) == len(found.points) == 2 * (8 + 1 + 8)
+    assert seen == [(i + 1, 34) for i in range(34)]
     table = found.markdown().splitlines()
-    assert len(table) == 2 + 8 + 1 + 7
+    assert len(table) == 2 + 8 + 1 + 8
     assert all(line.count("|") == table[0].count("|") for line in table)
     assert "| png | lossless |" in table[10]
 

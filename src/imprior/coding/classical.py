@@ -20,8 +20,8 @@ from imprior.errors import BitstreamError, DataError, MissingExtraError, nearest
 Picture = NDArray[np.uint8]  # [H, W] grey or [H, W, 3] colour
 Quality = float | None  # None: without loss
 
-QUALITIES: tuple[Quality, ...] = (5, 15, 30, 50, 70, 85, 95)
-DECIBELS: tuple[Quality, ...] = (20, 24, 28, 32, 36, 40, 45)
+QUALITIES: tuple[Quality, ...] = (1, 5, 15, 30, 50, 70, 85, 95)
+DECIBELS: tuple[Quality, ...] = (14, 17, 20, 24, 28, 32, 36, 40, 45)
 DISTANCES: tuple[Quality, ...] = (15, 8, 4, 2, 1, 0.5, 0.2)
 
 

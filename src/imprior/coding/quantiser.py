@@ -10,7 +10,7 @@ unit that the decoder ignores gets one value, and costs no bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,13 +78,14 @@ def to_symbols(z: Tensor, centre: Tensor, step: Tensor, low: Tensor, count: Tens
 
 
 @torch.no_grad()
-def fit(model: Encodes, batches: Sequence[Tensor], rates: int) -> Quantiser:
+def fit(model: Encodes, batches: Sequence[Tensor], *, rates: int, device: torch.device) -> Quantiser:
     """Two passes: the spread of each unit, then how often each symbol occurs at each rate.
 
     Args:
-        model: in evaluation mode, where the batches are.
+        model: in evaluation mode.
         batches: training images [N, C, H, W].
         rates: number of levels, at least 2.
+        device: where the model is; what is found is on the CPU.
 
     Raises:
         ImpriorError: no images, or codes that are not numbers.
@@ -93,23 +94,23 @@ def fit(model: Encodes, batches: Sequence[Tensor], rates: int) -> Quantiser:
     least, most = torch.tensor(math.inf).double(), torch.tensor(-math.inf).double()
     values, code = 0, torch.zeros(0, 0)
     for x in batches:
-        code = model.encode(x).cpu()
-        z = as_grid(code).double()
+        code = model.encode(x.to(device))
+        z = as_grid(code).double().cpu()
         values += z[:, 0].numel()
         total, squares = total + z.sum((0, 2, 3)), squares + z.square().sum((0, 2, 3))
         least, most = torch.minimum(least, z.amin((0, 2, 3))), torch.maximum(most, z.amax((0, 2, 3)))
     if values == 0:
         raise ImpriorError("fitting the entropy tables needs at least one training image")
-    if not bool(total.isfinite().all()):
+    if not bool(squares.isfinite().all()):
         raise ImpriorError("the model's codes of some training images are not numbers")
     centre = (total / values).float()
     spread = (squares / values - centre.double().square()).clamp_min(0).sqrt()
     reach = torch.maximum(most - centre, centre - least)
-    step = _steps(model, batches[0][:PROBES], spread, reach, rates).float()
+    step = _steps(model, batches[0][:PROBES].to(device), spread, reach, rates).float()
     margin = 2 + 0.1 * (most - least) / step  # room for images that lie further out than any training image
     low = ((least - centre) / step - margin).round().int()
     count = ((most - centre) / step + margin).round().int() - low + 1
-    seen, centroid = _histograms(model, batches, centre, step, low, count)
+    seen, centroid = _histograms(model, (x.to(device) for x in batches), centre, step, low, count)
     starts = count.sum(1).cumsum(0) - count.sum(1)
     tables = [_integers(seen[starts[r] :], spread, step[r], low[r], count[r]) for r in range(rates)]
     return Quantiser(torch.tensor(_grid(model, code)), centre, step, low, count, torch.cat(tables), centroid)
@@ -159,7 +160,7 @@ def _steps(model: Encodes, x: Tensor, spread: Tensor, reach: Tensor, rates: int)
         moved = grid.clone()
         moved[:, unit] += change * signs[:, unit]
         error = (model.decode(moved.view(code.shape)) - image).double().square().sum()
-        strength[unit] = (error / (change**2 * len(x) * positions)).sqrt()
+        strength[unit] = math.sqrt(float(error) / (change**2 * len(x) * positions))
     shown = image[..., : x.shape[-2], : x.shape[-1]]
     own = float((shown - x).double().square().sum()) / len(x)  # squared error of an image without any rounding
     rounded = len(spread) * positions  # numbers in a code; each adds q²/12 to an image's squared error
@@ -171,13 +172,14 @@ def _steps(model: Encodes, x: Tensor, spread: Tensor, reach: Tensor, rates: int)
     )
     fine = min(fine, coarse / rates)
     q = coarse * (fine / coarse) ** (torch.arange(rates).double() / (rates - 1))
-    # From a step of 2·reach on, all values round to the centre; some room for images unlike those of training.
-    largest = torch.where(reach > 0, 1000 * reach, torch.ones_like(reach))
+    # From a step of 2·reach on, all values round to the centre; some room for images unlike those of training, yet
+    # within float16, which packed weights are kept in.
+    largest = torch.where(reach > 0, 8 * reach, torch.ones_like(reach))
     return torch.minimum(q[:, None] / strength, largest)
 
 
 def _histograms(
-    model: Encodes, batches: Sequence[Tensor], centre: Tensor, step: Tensor, low: Tensor, count: Tensor
+    model: Encodes, batches: Iterable[Tensor], centre: Tensor, step: Tensor, low: Tensor, count: Tensor
 ) -> tuple[Tensor, Tensor]:
     """How often each symbol occurs (float64), and the centroid of its values (int8), end to end."""
     starts = (count.flatten().cumsum(0) - count.flatten()).view(count.shape)

@@ -78,7 +78,7 @@ class CodesLatents(nn.Module):
         device, mode = self.code_grid.device, self.training
         self.eval()
         try:
-            fitted = quantiser.fit(self, [x.to(device) for x in batches], self.rates)
+            fitted = quantiser.fit(self, batches, rates=self.rates, device=device)
         finally:
             self.train(mode)
         for name, value in vars(fitted).items():
