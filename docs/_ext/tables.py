@@ -1,0 +1,227 @@
+"""Figures for the docs, from what was measured: results of benchmarks/ and cards of embedded models.
+
+No figure of ours is typed into a page. A page names a results file, and the table is made from it when the docs are built;
+where the file is missing the page says so. The two README files hold their tables between marks:
+
+    python docs/_ext/tables.py          writes them anew (a test tells when that was forgotten)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+EMBEDDED = ROOT / "src" / "imprior" / "embedded"
+MISSING = {"en": "*Not measured yet.*", "zh": "*尚未测量。*"}
+BEGIN, END = "<!-- figures: made by docs/_ext/tables.py -->", "<!-- end of figures -->"
+SHORT = 12  # characters of a hash that a table shows
+PICKED = ("title", "about", "note", "command")  # of a results file: shown as text around its tables
+
+
+def load(name: str) -> dict[str, Any] | None:
+    """A results file, or None where nothing was measured yet."""
+    path = RESULTS / f"{name}.json"
+    if not path.is_file():
+        return None
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return found if isinstance(found, dict) else {"rows": found}
+
+
+def names() -> list[str]:
+    """All results files."""
+    return sorted(path.stem for path in RESULTS.glob("*.json"))
+
+
+def result(name: str, part: str = "", *, language: str = "en") -> str:
+    """A results file, or the part of it under a key, as Markdown."""
+    found: Any = load(name)
+    if found is not None and part:
+        found = found.get(part)
+    return MISSING[language] if not found else markdown(found)
+
+
+def markdown(values: Mapping[str, Any]) -> str:
+    """Whatever a results file holds: text, tables, what is left as a list, and the protocol below.
+
+    Tables are made of lists of objects (a row each, a column for each key), of objects of objects (a row each, named by
+    the key), and of objects that give their "columns" and "rows" themselves. "markdown" holds a finished table.
+    """
+    lines = [str(values[key]) for key in ("about",) if values.get(key)]
+    lines += [f"Made by `{values['command']}`."] if values.get("command") else []
+    lines += [str(values["markdown"])] if values.get("markdown") else []
+    left: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in (*PICKED, "markdown", "protocol"):
+            continue
+        if _is_explicit(value):
+            lines.append(table([dict(zip(value["columns"], row, strict=True)) for row in value["rows"]]))
+        elif _is_rows(value):
+            lines.append(table(value))
+        elif isinstance(value, Mapping) and value and all(isinstance(v, Mapping) for v in value.values()):
+            lines.append(table([{"": name, **row} for name, row in value.items()]))
+        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            lines += [markdown(v) for v in value]
+        else:
+            left[key] = value
+    if _is_explicit(values):
+        lines, left = [*lines, table([dict(zip(values["columns"], r, strict=True)) for r in values["rows"]])], {}
+    if left:
+        lines.append("\n".join(f"* {word(key)}: {cell(value)}" for key, value in flat(left).items()))
+    lines += [str(values["note"])] if values.get("note") else []
+    if isinstance(values.get("protocol"), Mapping):
+        said = "; ".join(f"{word(key)} {cell(value)}" for key, value in flat(values["protocol"]).items())
+        lines.append(f"Protocol: {said}.")
+    elif values.get("protocol"):
+        lines.append(f"Protocol: {values['protocol']}")
+    return "\n\n".join(line for line in lines if line) or "*Empty.*"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as a Markdown table; columns of numbers are aligned right."""
+    rows = [flat(row) for row in rows]
+    heads = list(dict.fromkeys(key for row in rows for key in row))
+    right = [all(isinstance(row.get(key), int | float | None) for row in rows) for key in heads]
+    lines = ["| " + " | ".join(word(key) for key in heads) + " |"]
+    lines.append("|" + "|".join(" ---: " if r else " --- " for r in right) + "|")
+    lines += ["| " + " | ".join(cell(row.get(key)) for key in heads) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one, keys joined by a space; long lists of numbers as their length."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key} ")
+        elif isinstance(value, list):
+            found[prefix + key] = ", ".join(cell(v) for v in value) if len(value) <= 6 else f"{len(value)} values"
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def word(key: str) -> str:
+    """A key as people read it."""
+    return key.replace("_", " ").replace("|", r"\|")
+
+
+def cell(value: Any) -> str:
+    """A value as a table shows it: four digits, hashes cut short, an empty cell for what is not there."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return "∞" if value > 0 else "–"
+        return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}"
+    text = str(value).replace("|", r"\|").replace("\n", " ")
+    return f"`{text[:SHORT]}…`" if re.fullmatch(r"[0-9a-f]{32,}", text) else text
+
+
+def cards() -> dict[str, dict[str, Any]]:
+    """The card of each embedded model, by name."""
+    return {p.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in sorted(EMBEDDED.glob("*/card.json"))}
+
+
+def comparison(found: Mapping[str, Mapping[str, Any]], *, language: str = "en") -> str:
+    """The figures in cards, a table for each set of test images; figures of two protocols never share a column."""
+    judged = {name: card["figures"] for name, card in found.items() if "protocol" in card.get("figures", {})}
+    if not judged:
+        return MISSING[language]
+    from imprior.tasks import compare
+
+    sets: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for name, figures in judged.items():
+        sets.setdefault(str(figures["protocol"].get("images_sha256", "")), {})[name] = figures
+    return "\n\n".join(compare.run(group).markdown() for group in sets.values())
+
+
+def card(name: str, values: Mapping[str, Any], about: str) -> str:
+    """A model's card as Markdown."""
+    training, data = values["training"], values["data"]
+    lines = [f"{about}." if about else ""]
+    preview = EMBEDDED / name / "preview.png"
+    if preview.is_file():
+        lines.append(f"![{name}: originals and what the model makes of them](../src/imprior/embedded/{name}/preview.png)")
+    shape = " x ".join("any" if n in (None, 0) else str(n) for n in values["shape"])
+    facts = {
+        "Family": values["family"],
+        "Promises": ", ".join(values["promises"]),
+        "Images": f"{shape} (channels x height x width)",
+        "Parameters": cell(values["parameters"]),
+        "Trained on": values.get("source") or f"{cell(data['images'])} images, fingerprint `{data['fingerprint']}`",
+        "Training": f"{cell(training['images'])} images seen in {cell(float(training['seconds']))} s, "
+        f"{training['threads']} threads of {training['processor']}, torch {training['torch']}",
+    }
+    facts |= {word(key).capitalize(): values[key] for key in ("limits", "licence") if values.get(key)}
+    lines.append("\n".join(f"* {key}: {value}" for key, value in facts.items()))
+    figures = dict(values.get("figures", {}))
+    protocol = figures.pop("protocol", None)
+    if figures:
+        shown = {key: value for key, value in flat(figures).items() if value is not None}
+        lines.append(table([{"figure": word(key), "value": cell(value)} for key, value in shown.items()]))
+    if protocol:
+        lines.append("Protocol: " + "; ".join(f"{word(k)} {cell(v)}" for k, v in flat(protocol).items()) + ".")
+    return "\n\n".join(line for line in lines if line)
+
+
+def training(name: str, recipe: str, changes: Iterable[str], values: Mapping[str, Any]) -> str:
+    """How an embedded model was made, and the command that goes on from it."""
+    given = " ".join([recipe, *changes])
+    seen = f"{cell(values['training']['images'])} images in {cell(float(values['training']['seconds']))} s"
+    return "\n".join(
+        [
+            f"{seen}, {values['training']['processes']} process(es), {values['training']['threads']} threads of "
+            f"{values['training']['processor']}, torch {values['training']['torch']}. To make it again:",
+            "",
+            "```bash",
+            f"imprior train {given} --data DIR --out runs/{name}",
+            "```",
+            "",
+            "To go on from its weights:",
+            "",
+            "```bash",
+            f"imprior train {given} --init {name} --data DIR --out runs/{name}-more",
+            "```",
+        ]
+    )
+
+
+def readme(text: str, language: str) -> str:
+    """A README with its tables written anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    assert rest and after, f"no marks {BEGIN} … {END} in the README"
+    return f"{before}{BEGIN}\n\n{comparison(cards(), language=language)}\n\n{END}{after}"
+
+
+def _is_explicit(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and isinstance(value.get("columns"), list)
+        and isinstance(value.get("rows"), list)
+        and all(isinstance(column, str) for column in value["columns"])
+    )
+
+
+def _is_rows(value: Any) -> bool:
+    rows = isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+    return rows and not any(_is_rows(v) or _is_explicit(v) for row in value for v in row.values())
+
+
+READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
+
+if __name__ == "__main__":
+    for file, spoken in READMES.items():
+        path = ROOT / file
+        path.write_text(readme(path.read_text(encoding="utf-8"), spoken), encoding="utf-8")
+        print(f"{file}: tables written")
