@@ -42,7 +42,7 @@ class Dense:
     """Settings of a dense encoder and of the decoder that mirrors it.
 
     Attributes:
-        widths: units of each hidden layer, from the image inwards; () is a single linear map.
+        widths: units of each hidden layer, from the image inwards; () is a single linear map that starts orthonormal.
         activation: what stands between the layers ("gated" blocks have their own).
         block: what a layer is, see above.
     """
@@ -66,11 +66,15 @@ class Dense:
 
     def encoder(self, shape: tuple[int, int, int], outputs: int) -> nn.Module:
         """A network [N, C, H, W] -> [N, outputs]."""
+        if not self.widths:
+            return nn.Sequential(nn.Flatten(), _orthonormal(nn.Linear(math.prod(shape), outputs)))
         return nn.Sequential(nn.Flatten(), *self._stack(math.prod(shape), self.widths, outputs))
 
     def decoder(self, inputs: int, shape: tuple[int, int, int], channels_out: int) -> nn.Module:
         """A network [N, inputs] -> [N, channels_out, H, W]."""
         image = (channels_out, *shape[1:])
+        if not self.widths:
+            return nn.Sequential(QuickOffset(inputs, math.prod(image)), nn.Unflatten(1, image))
         return nn.Sequential(*self._stack(inputs, self.widths[::-1], math.prod(image)), nn.Unflatten(1, image))
 
     def _stack(self, inputs: int, widths: tuple[int, ...], outputs: int) -> list[nn.Module]:
@@ -99,6 +103,31 @@ def linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Linear:
     nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs))
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def _orthonormal(layer: nn.Linear) -> nn.Linear:
+    """The layer with an orthonormal start: no direction of the smaller side is missing or doubled."""
+    nn.init.orthogonal_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class QuickOffset(nn.Module):
+    """h -> W h + 10·offset: a linear decoder that finds the mean image before its units do.
+
+    Adam moves every number by about its rate a step, and the mean image lies hundreds of steps away. With an ordinary
+    offset one unit of a linear code takes the mean upon itself within a few steps and is slow to come back: after
+    2,500 steps (100 numbers, 8 units, rate 0.003) the subspace was still 86 degrees from that of PCA; so it is 1.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(nn.init.orthogonal_(torch.empty(outputs, inputs)))
+        self.offset = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[N, inputs] -> [N, outputs]."""
+        return F.linear(h, self.weight, 10 * self.offset)
 
 
 class GatedLayer(nn.Module):
