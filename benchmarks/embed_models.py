@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 
-from imprior import fit, loading, packing, recipes, runs
+from imprior import loading, packing, recipes, runs
 from imprior.data import prepare
+from imprior.fit.finish import calibration
 from imprior.promises import Calibrates
 from imprior.tasks import evaluate
 
@@ -28,7 +29,7 @@ def embed(run: runs.Run, source: str, samples: int) -> int:
     model.load_state_dict(packing.unpack(packing.pack(trained)), strict=False)
     model.eval()
     if isinstance(model, Calibrates):
-        model.calibrate(fit.calibration(images, recipe))
+        model.calibrate(calibration(images, recipe))
     packed = packing.pack({k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")})
     runs.write_tensors(target.weights_file, packed, {"recipe": recipe.name})
     target.write("recipe.json", recipes.as_json(recipe))

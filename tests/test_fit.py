@@ -15,6 +15,7 @@ from imprior import fit, loading, recipes, runs
 from imprior.data.batches import Images
 from imprior.data.settings import Data
 from imprior.errors import RecipeError, RunError
+from imprior.fit import steps
 from imprior.models import autoencoder, pca, vae
 from imprior.nn.dense import Dense
 from imprior.objectives.elbo import Elbo
@@ -90,7 +91,7 @@ def test_stopped_and_gone_on_with_equals_uninterrupted(tmp_path, monkeypatch):
             return None
 
     with monkeypatch.context() as patched:
-        patched.setattr(fit, "_interrupts", Interrupts)
+        patched.setattr(steps, "interrupts", Interrupts)
         with pytest.raises(KeyboardInterrupt):
             fit.train(VAE, (images(), images(30, 1)), tmp_path / "two")
     assert runs.Run(tmp_path / "two").read("card.json")["training"]["finished"] is False
