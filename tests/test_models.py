@@ -62,7 +62,6 @@ VAES = {
 }
 MODELS = AUTOENCODERS | VAES
 each_model = pytest.mark.parametrize("config", MODELS.values(), ids=MODELS.keys())
-each_autoencoder = pytest.mark.parametrize("config", AUTOENCODERS.values(), ids=AUTOENCODERS.keys())
 each_vae = pytest.mark.parametrize("config", VAES.values(), ids=VAES.keys())
 
 
@@ -196,14 +195,14 @@ def test_spatial_denoiser_keeps_any_size(size):
     assert build(AUTOENCODERS["dae-grid"]).denoise(y).shape == y.shape
 
 
-@each_autoencoder
-def test_drawn_codes_have_the_moments_of_training_codes(config):
+# Of the others, drawn codes are clipped to the code's interval, which moves the moments.
+@pytest.mark.parametrize("name", [name for name, config in AUTOENCODERS.items() if config.code == "linear"])
+def test_drawn_codes_have_the_moments_of_training_codes(name):
+    config = AUTOENCODERS[name]
     model = config.build()
     x = [images(config, 200, seed=s) for s in range(3)]
     model.calibrate(x)
     codes = torch.cat([model.encode(b) for b in x]).detach().movedim(1, -1).flatten(0, -2)
-    if config.code != "linear":  # clipping to the code's interval moves them: compare what is clipped
-        return
     drawn = model.latent(40_000, rng()).movedim(1, -1).flatten(0, -2)
     scale = codes.std(0)
     assert ((drawn.mean(0) - codes.mean(0)).abs() < 0.03 * scale).all()  # six standard errors
