@@ -163,7 +163,7 @@ def run(
         limit: count only the first so many images.
         corruption: what a denoiser is judged on; None leaves denoising out.
         batch: images at a time; only speed and memory depend on it.
-        progress: told (images done, images in all) after each batch.
+        progress: told (images done, images in all) after each batch; every promise goes through the images once.
 
     Raises:
         DataError: no images, images of different sizes, of another shape than the model's, or of another space.
@@ -179,8 +179,20 @@ def run(
     if n < 1:
         raise DataError("no images to evaluate on")
     fits(model, images)
+    denoises = isinstance(model, Denoises) and corruption is not None
+    passes = sum((isinstance(model, Scores), isinstance(model, LatentVariable), isinstance(model, Encodes), denoises))
+    if not passes:
+        raise CapabilityError("the model only denoises: there is nothing to measure without a corruption")
+    seen = 0
+
+    def tell(count: int) -> None:
+        nonlocal seen
+        seen += count
+        if progress is not None:
+            progress(seen, n * passes)
+
     with evaluating(model) as device:
-        tests = _Tests(images, same_size(images), n, seed, batch, device, progress)
+        tests = _Tests(images, same_size(images), n, seed, batch, device, tell)
         protocol: dict[str, Any] = {"n": n, "data": images.fingerprint, "seed": seed, "images_sha256": tests.sha256()}
         likelihood = latents = psnr = denoising = None
         if isinstance(model, Scores):
@@ -205,15 +217,14 @@ class _Tests:
     seed: int
     batch: int
     device: torch.device
-    progress: Callable[[int, int], None] | None
+    tell: Callable[[int], None]  # how many images of a pass are done
 
     def stored(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Pixels as they are stored, and labels."""
         for start in range(0, self.n, self.batch):
             part = slice(start, min(start + self.batch, self.n))
             yield self.pixels[part], None if self.images.labels is None else self.images.labels[part]
-            if self.progress is not None:
-                self.progress(part.stop, self.n)
+            self.tell(part.stop - part.start)
 
     def grey(self) -> Iterator[Tensor]:
         """Images as they are, float32."""
