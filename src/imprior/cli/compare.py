@@ -9,6 +9,7 @@ import click
 
 from imprior.cli._options import as_json, count, data, models, seed, split, verb
 from imprior.cli._output import emit, note, plot_kind, progress
+from imprior.errors import RunError
 
 if TYPE_CHECKING:
     from imprior.data.prepare import Split
@@ -73,14 +74,19 @@ def _curves(models: tuple[str, ...], kind: Kind) -> bytes:
     series = []
     for name in models:
         log = runs.find(name).log()
+        if not log:  # embedded models and closed forms have none
+            continue
         key = "validation" if any("validation" in line for line in log) else "loss"
         points = [(line["images"], line[key]) for line in log if key in line]
         series.append(figures.Series(f"{name} ({key})", [p[0] for p in points], [p[1] for p in points]))
+    if not series:
+        raise RunError("none of these models has a log of its training, so there are no curves to draw")
     return figures.lines(series, x="images seen", y="objective", title="Training", kind=kind)
 
 
 def _page(models: tuple[str, ...], table: Table) -> str:
     """The table, what its columns mean, paired differences and curves."""
+    from imprior import runs
     from imprior.report import page
 
     heads = [f"{column.quantity} [{number + 1}]" for number, column in enumerate(table.columns)]
@@ -94,8 +100,9 @@ def _page(models: tuple[str, ...], table: Table) -> str:
         paired = [[d.model, d.best, f"[{d.column + 1}]", d.mean, d.standard_error] for d in table.differences]
         columns = ["model", "minus", "column", "mean", "standard error"]
         sections.append(page.Section("Paired differences", [page.Table(columns, paired)]))
-    drawn = page.Picture(_curves(models, "png"), "What each training minimised, over the images that it saw.")
-    sections.append(page.Section("Training", [drawn]))
+    if any(runs.find(name).log() for name in models):
+        drawn = page.Picture(_curves(models, "png"), "What each training minimised, over the images that it saw.")
+        sections.append(page.Section("Training", [drawn]))
     return page.render("Comparison", sections, lead="Figures of different protocols stand in different columns.")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from imprior.cli._options import as_json, verb
 from imprior.cli._output import emit, table
 
+SHOWN = ("nats", "bits_per_dim", "psnr_db", "denoised_db")  # figures that say something without their protocol
+
 
 @verb("models", "Look around", "imprior models", "imprior models --json")
 @as_json()
@@ -25,12 +27,8 @@ def command(as_json: bool) -> None:
             "family": card["family"],
             "images": card["data"]["images"],
             "promises": ", ".join(card["promises"]),
-            "figures": ", ".join(f"{name} {value:.4g}" for name, value in card["figures"].items() if _short(value)),
+            "figures": ", ".join(f"{name} {card['figures'][name]:.4g}" for name in SHOWN if name in card["figures"]),
         }
         for card in found
     ]
     print("\n".join(table(rows)))
-
-
-def _short(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

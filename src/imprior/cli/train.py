@@ -93,7 +93,7 @@ def command(
                 resume=resume,
                 init=init,
                 on_broken=on_broken,
-                watch=lambda moment: update(moment.done, moment.total, _words(moment)),
+                watch=lambda moment: update(moment.done, moment.total, words_of(moment)),
             )
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; go on with: {_again()}") from None
@@ -108,7 +108,7 @@ def command(
         note(f"{out}: {seen}{'; ' + figures if figures else ''}")
 
 
-def _words(moment: Progress) -> str:
+def words_of(moment: Progress) -> str:
     """The last logged loss; a bar has room for no more."""
     line = moment.line or {}
     return "  ".join(f"{name} {line[name]:.4g}" for name in ("loss", "validation") if name in line)

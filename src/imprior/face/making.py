@@ -35,7 +35,7 @@ def list_models() -> list[dict[str, Any]]:
     for name, run in runs.embedded().items():
         card = run.read("card.json")
         space = {2: "binary", 256: "8-bit", None: "continuous"}[card.get("levels")]
-        found.append(card | {"name": name, "space": space if "Scores" in card["promises"] else None})
+        found.append(card | {"name": name, "space": space})
     return found
 
 

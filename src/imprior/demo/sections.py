@@ -1,0 +1,265 @@
+"""The sections of the demonstration's report: each a function from the `Stage` to a title and what stands below it.
+
+A new section is a new function here, listed in `SECTIONS` at the end; it returns None where its models are not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from imprior import face, opening, recipes, runs
+from imprior.data.corrupt import corrupt
+from imprior.data.images import from_batch
+from imprior.data.settings import Corruption
+from imprior.metrics.psnr import psnr_db
+from imprior.promises import kept
+from imprior.randomness import generator
+from imprior.report import figures, grid
+from imprior.report.page import Cell, Code, Part, Picture, Section, Table
+from imprior.tasks import denoise, embed
+
+SHOWN = 10  # images in a row
+JUDGED = 500  # images that figures are means over
+SLOW = 100  # images, for methods that take long
+NOISE = 0.5  # of digits, on the [0, 1] scale
+SIGMA = 25.0  # of photographs, on the 8-bit scale
+CROP = 128  # pixels of a photograph that are shown
+JUST_NOW = "trained just now"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What sections show things with.
+
+    Attributes:
+        run: of the VAE that was trained just now.
+        command: that trains such a one.
+        digits: embedded test digits [N, 1, 28, 28].
+        first: positions of the first digit of each kind.
+        models: embedded models of digits by name.
+        photographs: embedded photographs [1, 3, H, W] by name.
+    """
+
+    run: runs.Run
+    command: str
+    digits: Tensor
+    first: Tensor
+    models: dict[str, Any]
+    photographs: dict[str, Tensor]
+
+    def keeping(self, promise: str) -> dict[str, Any]:
+        """Models of digits that keep a promise, the one that was just trained first."""
+        every = {JUST_NOW: face.load(self.run.path)} | self.models
+        return {name: model for name, model in every.items() if promise in kept(model)}
+
+
+def training(stage: Stage) -> Section:
+    """What was trained, and how its loss fell."""
+    card = stage.run.read("card.json")
+    told = (
+        f"A variational autoencoder of {card['parameters']:,} weights saw {card['training']['images']:,} images in "
+        f"{card['training']['seconds']:.0f} seconds. Its loss is minus the evidence lower bound, the sum of two parts: "
+        "how badly the images are explained by their codes, and how far the codes are from the prior. Both are in nats "
+        "per image."
+    )
+    curves = Picture(figures.curves(stage.run.log()), "Loss, its parts, learning rate and gradients")
+    return Section("A VAE, trained just now", [told, Code(stage.command), curves])
+
+
+def reconstructions(stage: Stage) -> Section:
+    """What is left of digits after the code."""
+    x = stage.digits[stage.first]
+    found = {name: face.reconstruct(model, x) for name, model in stage.keeping("Encodes").items()}
+    names = [f"{name}\n{float(one.psnr_db.mean()):.1f} dB" for name, one in found.items()]
+    told = (
+        "Each model turns a digit into a short code and the code back into a digit. Size of the code, kind of network "
+        "and loss differ from row to row; PSNR is the mean over these ten."
+    )
+    recovered = _picture([x, *(one.mean for one in found.values())], ["original", *names], "Originals, reconstructions")
+    errors = [(one.x - one.mean).abs() for one in found.values()]
+    return Section(
+        "Originals, reconstructions, errors",
+        [
+            told,
+            recovered,
+            _picture(errors, list(found), "Absolute errors: white is wrong"),
+            Code("imprior reconstruct mnist-ae-conv --data digits -o reconstructed.png"),
+        ],
+    )
+
+
+def noisy_digits(stage: Stage) -> Section:
+    """Noisy digits, cleaned by every model that can."""
+    clean = stage.digits[:JUDGED]
+    noisy, _ = corrupt(clean, Corruption("gaussian", NOISE, NOISE), generator(0, "demo noise"))
+    table: list[list[Cell]] = [["noisy", float(psnr_db(clean, noisy).mean()), len(clean)]]
+    rows, names = [clean[stage.first], noisy[stage.first]], ["clean", "noisy"]
+    for name, model in (stage.keeping("Denoises") | {"non-local-means": face.load("non-local-means")}).items():
+        n = SLOW if name in opening.CLASSICAL else JUDGED
+        table.append([name, float(psnr_db(clean[:n], denoise.run(model, noisy[:n], sigma=NOISE)).mean()), n])
+        rows.append(denoise.run(model, noisy[stage.first], sigma=NOISE))
+        names.append(name)
+    told = (
+        f"Gaussian noise of standard deviation {NOISE:g} (white is 1). Denoising autoencoders were trained to undo it; "
+        "the others only know what digits look like, or, like non-local means, not even that."
+    )
+    commands = "imprior corrupt digit.png -o noisy.png --amount 127.5\nimprior denoise noisy.png -o clean.png"
+    return Section(
+        "Noisy, cleaned, clean: digits",
+        [
+            told,
+            _picture(rows, names, "The same digits: clean, noisy, cleaned"),
+            Table(["model", "PSNR [dB]", "images"], table, "Mean over embedded test digits"),
+            Code(f"{commands} --model mnist-dae"),
+        ],
+    )
+
+
+def noisy_photographs(stage: Stage) -> Section:
+    """Noisy photographs, cleaned without any training."""
+    names = ["clean", "noisy", *opening.CLASSICAL]
+    rows: list[Tensor] = []
+    table: list[list[Cell]] = []
+    for title, photograph in stage.photographs.items():
+        clean = _centre(photograph, CROP)
+        noisy = face.corrupt(from_batch(clean, np.float32), "gaussian", SIGMA)
+        cleaned = [face.denoise(noisy, SIGMA, model=name) for name in opening.CLASSICAL]
+        pictures = [torch.from_numpy(picture).permute(2, 0, 1) for picture in (noisy, *cleaned)]
+        rows.append(torch.cat([clean, torch.stack(pictures)]))
+        table.append([title, *(float(psnr_db(clean, picture[None])) for picture in pictures)])
+    told = (
+        f"Gaussian noise of standard deviation {SIGMA:g} on the 8-bit scale. These three methods learned nothing; "
+        "they are what a learned denoiser has to beat."
+    )
+    drawn = grid.rows(rows, captions=list(stage.photographs), columns=names, scale=1)
+    return Section(
+        "Noisy, cleaned, clean: photographs",
+        [
+            told,
+            Picture(grid.encoded(drawn, "drawn.webp"), "The middle of each photograph"),
+            Table(["photograph", *(f"{name} [dB]" for name in names[1:])], table, "PSNR of what is shown"),
+            Code("imprior denoise photographs/ -o cleaned/ --sigma 25 --model non-local-means"),
+        ],
+    )
+
+
+def samples(stage: Stage) -> Section:
+    """Digits that nobody wrote."""
+    models = stage.keeping("Samples")
+    drawn = [face.sample(model, SHOWN, seed=1) for model in models.values()]
+    told = (
+        "A code is drawn, then decoded. A VAE draws from its prior, which its codes were held to; for a plain "
+        "autoencoder or PCA a Gaussian fitted to the codes has to stand in, and it shows."
+    )
+    command = Code("imprior sample mnist-vae mnist-ae -o samples.png")
+    return Section("Samples", [told, _picture(drawn, list(models), "Ten draws of each model"), command])
+
+
+def latent_map(stage: Stage) -> Section:
+    """Every digit as a point of the code's space."""
+    found = face.embed(stage.run.path, "digits", split="test")
+    drawn = figures.latent_map(embed.plane(found.codes), found.labels, classes=found.classes)
+    told = (
+        f"Every test digit as a point: its {found.codes.shape[1]} numbers, seen from the side on which they vary most. "
+        "The training never saw a label, and still the digits of a kind lie together."
+    )
+    command = Code("imprior embed runs/vae --data digits -o codes.npz --map map.png")
+    return Section("A map of the codes", [told, Picture(drawn, "Codes of the VAE"), command])
+
+
+def traversals(stage: Stage) -> Section:
+    """One number of the code at a time, and the ways between digits."""
+    rows = face.traverse(stage.run.path, stage.digits, units=6, span=3.0, steps=11)
+    ways = face.interpolate(stage.run.path, stage.digits[stage.first], steps=11)
+    told = (
+        "Above, one number of a digit's code is moved by three of its standard deviations each way, the others stay: a "
+        "row for each of the six that vary most. Below, straight ways from one digit to another."
+    )
+    verbs = ("traverse runs/vae --data digits -o traversals.png", "interpolate runs/vae --data digits -o ways.png")
+    return Section(
+        "Traversals",
+        [
+            told,
+            _picture(list(rows), (), "One number of the code moves"),
+            _picture(list(ways), (), "From digit to digit"),
+            Code("\n".join(f"imprior {verb}" for verb in verbs)),
+        ],
+    )
+
+
+def photographs(stage: Stage) -> Section | None:
+    """Photographs through a VAE."""
+    if "photo-vae" not in runs.embedded():
+        return None
+    model = face.load("photo-vae")
+    side = model.shape[1]
+    pieces = [_pieces(photograph, side)[:4] for photograph in stage.photographs.values()]
+    found = face.reconstruct(model, torch.cat(pieces)[:SHOWN])
+    drawn = face.sample(model, len(found.x), seed=1)
+    told = (
+        f"What a VAE can and cannot do with natural images: pieces of {side}x{side} pixels come back blurred, at "
+        f"{float(found.psnr_db.mean()):.1f} dB on average, and what it draws by itself has the colours and the light "
+        "of a photograph but no things in it. A code this short holds the layout of a scene, not its texture."
+    )
+    rows = _picture([found.x, found.mean, drawn], ["original", "recovered", "drawn"], "Pieces of photographs")
+    return Section("Photographs through a VAE", [told, rows])
+
+
+def comparison(stage: Stage) -> Section:
+    """The models side by side, measured now."""
+    table: list[list[Cell]] = []
+    for name, given in ({JUST_NOW: stage.run.path} | {name: name for name in stage.models}).items():
+        run = runs.find(given)
+        record = face.evaluate(given, "digits", samples=20, limit=JUDGED).record()
+        model = face.load(given)
+        numbers = model.encode(stage.digits[:1]).numel() if "Encodes" in kept(model) else None
+        row = [name, recipes.read(run.read("recipe.json")).name, run.read("card.json")["parameters"] or None, numbers]
+        nats = record.get("nats") if record.get("space") == "binary" else None
+        table.append([*row, record.get("psnr_db"), nats, record.get("denoised_db")])
+    told = (
+        f"Measured now on {JUDGED} embedded test digits. Nats are of binarized digits (importance-weighted bound, 20 "
+        "samples; less is better) and empty for models that give images no probability, or one of another kind. "
+        "Cleaning is from Gaussian noise of 0.5, for models that were trained to do it. The figures of an embedded "
+        "model on the full test set, with their protocol, are in its card: imprior info NAME."
+    )
+    columns = ["model", "recipe", "weights", "numbers in the code", "reconstruction [dB]", "nats", "cleaned [dB]"]
+    command = Code("imprior compare mnist-ae mnist-dae mnist-vae mnist-pca")
+    return Section("Side by side", [told, Table(columns, table), command])
+
+
+SECTIONS: tuple[Callable[[Stage], Section | None], ...] = (
+    training,
+    reconstructions,
+    noisy_digits,
+    noisy_photographs,
+    samples,
+    latent_map,
+    traversals,
+    photographs,
+    comparison,
+)
+
+
+def _picture(rows: list[Tensor], captions: list[str] | tuple[str, ...], caption: str) -> Part:
+    return Picture(grid.encoded(grid.rows(rows, captions=captions)), caption)
+
+
+def _centre(photograph: Tensor, side: int) -> Tensor:
+    """[1, C, H, W] -> [1, C, side, side]."""
+    height, width = photograph.shape[2:]
+    top, left = (height - side) // 2, (width - side) // 2
+    return photograph[..., top : top + side, left : left + side]
+
+
+def _pieces(photograph: Tensor, side: int) -> Tensor:
+    """The half-size photograph [1, C, H, W] cut into pieces that don't overlap: [n, C, side, side]."""
+    small = interpolate(photograph, scale_factor=0.5, mode="area")
+    cut = small.unfold(2, side, side).unfold(3, side, side)  # [1, C, h, w, side, side]
+    return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, small.shape[1], side, side)
