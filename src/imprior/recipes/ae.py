@@ -10,7 +10,9 @@ from imprior.training.settings import Gradient, Optimiser, Schedule
 recipe = Recipe(
     name="ae",
     data=Data(size=64),
-    model=autoencoder.Config(network=Convolutional(channels=(32, 64, 96), blocks=1, width=256), latent=64),
+    model=autoencoder.Config(
+        network=Convolutional(channels=(32, 64, 96), blocks=1, width=256), latent=64, output="linear"
+    ),
     training=Gradient(
         objective=Reconstruction(),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),

@@ -9,6 +9,6 @@ recipe = ae.recipe.variant(
     "dae",
     data=Data(size=64, flip=True, corruption=Corruption("gaussian", 0.0, 0.3)),
     model=autoencoder.Config(
-        network=Convolutional(channels=(48, 96), blocks=2, spatial=True), latent=96, denoises=True
+        network=Convolutional(channels=(48, 96), blocks=2, spatial=True), latent=96, output="linear", denoises=True
     ),
 )

@@ -15,17 +15,17 @@ recipe = Recipe(
     model=vae.Config(
         network=Convolutional(channels=(32, 48), blocks=1, width=0),
         latent=32,
-        likelihood=Gaussian("shared", sigma=0.2),
+        likelihood=Gaussian("shared", sigma=0.2, output="linear"),
         prior=Flow(couplings=6, hidden=96),
     ),
     training=Gradient(
         objective=Elbo(warmup=0.05, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
-        images=1_350_000,
+        images=810_000,
         batch=128,
-        average=50_000,
+        average=20_000,
         precision="bfloat16",
-        check=135_000,
+        check=81_000,
     ),
 )

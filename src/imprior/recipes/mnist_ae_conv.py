@@ -10,15 +10,15 @@ from imprior.training.settings import Gradient, Optimiser, Schedule
 recipe = Recipe(
     name="mnist-ae-conv",
     data=Data(),
-    model=autoencoder.Config(network=Convolutional(channels=(32, 64), blocks=2, width=0), latent=32),
+    model=autoencoder.Config(network=Convolutional(channels=(32, 64), blocks=2, width=0), latent=32, output="linear"),
     training=Gradient(
         objective=Reconstruction(),
         optimiser=Optimiser("adamw", rate=2e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.02, floor=0.0),
-        images=1_080_000,
+        images=648_000,
         batch=128,
-        average=20_000,
+        average=10_000,
         precision="bfloat16",
-        check=108_000,
+        check=54_000,
     ),
 )

@@ -13,7 +13,7 @@ recipe = Recipe(
     model=autoencoder.Config(network=Dense(()), latent=32, code="linear", output="linear"),
     training=Gradient(
         objective=Reconstruction(),
-        optimiser=Optimiser("adam", rate=2e-3),
+        optimiser=Optimiser("adam", rate=4e-3),
         # To zero: what is left of the rate is an angle that is left to the subspace.
         schedule=Schedule("cosine", warmup=0.01, floor=0.0),
         images=5_400_000,

@@ -12,16 +12,16 @@ recipe = Recipe(
     data=Data(corruption=Corruption("gaussian", 0.5, 0.5)),
     # The code is a grid of 7x7 places: a denoiser has to forget noise, not the image, and the wider the better.
     model=autoencoder.Config(
-        network=Convolutional(channels=(32, 64), blocks=2, spatial=True), latent=64, denoises=True
+        network=Convolutional(channels=(32, 64), blocks=2, spatial=True), latent=64, output="linear", denoises=True
     ),
     training=Gradient(
         objective=Reconstruction(),
         optimiser=Optimiser("adamw", rate=2e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.02, floor=0.0),
-        images=864_000,
+        images=540_000,
         batch=128,
-        average=20_000,
+        average=10_000,
         precision="bfloat16",
-        check=108_000,
+        check=54_000,
     ),
 )

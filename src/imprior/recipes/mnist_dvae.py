@@ -12,7 +12,9 @@ recipe = Recipe(
     name="mnist-dvae",
     data=Data(corruption=Corruption("gaussian", 0.5, 0.5)),
     # Squared error with a scale that is learned: the weight between picture and code is then not a matter of taste.
-    model=vae.Config(network=Dense((180, 180), block="gated"), latent=32, likelihood=Gaussian("shared", sigma=0.2)),
+    model=vae.Config(
+        network=Dense((180, 180), block="gated"), latent=32, likelihood=Gaussian("shared", sigma=0.2, output="linear")
+    ),
     training=Gradient(
         objective=Elbo(warmup=0.1, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),

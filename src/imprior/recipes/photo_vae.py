@@ -15,14 +15,14 @@ recipe = Recipe(
     model=vae.Config(
         network=Convolutional(channels=(24, 32, 48, 64), blocks=1, width=0),
         latent=64,
-        likelihood=Gaussian("shared", sigma=0.2),
+        likelihood=Gaussian("shared", sigma=0.2, output="linear"),
         prior=Flow(couplings=6, hidden=96),
     ),
     training=Gradient(
         objective=Elbo(warmup=0.05, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
-        images=300_000,
+        images=240_000,
         batch=64,
         average=5_000,
         precision="bfloat16",

@@ -12,7 +12,9 @@ recipe = Recipe(
     name="vae",
     data=Data(size=64),
     model=vae.Config(
-        network=Convolutional(channels=(32, 64, 96), blocks=1, width=256), latent=64, likelihood=Gaussian("shared", 0.2)
+        network=Convolutional(channels=(32, 64, 96), blocks=1, width=256),
+        latent=64,
+        likelihood=Gaussian("shared", 0.2, output="linear"),
     ),
     training=Gradient(
         objective=Elbo(warmup=0.1, warmup_from=0.1),
