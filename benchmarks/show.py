@@ -3,7 +3,8 @@
 import json
 import math
 import platform
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from imprior import runs
 RESULTS = Path(__file__).parent / "results"
 
 
-def finish(name: str, protocol: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
-    """Print the rows and write them, with how they were measured, to results/NAME.json."""
+def finish(name: str, protocol: dict[str, Any], rows: Sequence[dict[str, Any]], **more: Any) -> None:
+    """Print the rows and write them, with how they were measured and what else there is, to results/NAME.json."""
     print(table(rows))
     protocol = protocol | {
         "torch": torch.__version__,
@@ -24,7 +25,9 @@ def finish(name: str, protocol: dict[str, Any], rows: Sequence[dict[str, Any]]) 
         "machine": platform.machine(),
     }
     path = RESULTS / f"{name}.json"
-    runs.write_text(path, json.dumps({"protocol": protocol, "rows": list(rows)}, indent=1) + "\n")
+    runs.write_text(
+        path, json.dumps({"protocol": protocol, "rows": list(rows)} | more, indent=1, allow_nan=False) + "\n"
+    )
     print(f"\nwritten to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
 
 
@@ -38,6 +41,15 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)).rstrip()
         for line in cells
     )
+
+
+def progress_to_stderr(name: str) -> Callable[[int, int], None]:
+    """Something to hand in as `progress`: a line on stderr that tells how far `name` is."""
+
+    def tell(done: int, total: int) -> None:
+        print(f"\r{name}: {done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return tell
 
 
 def versions(*packages: str) -> dict[str, str | None]:
