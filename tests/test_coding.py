@@ -18,8 +18,11 @@ from imprior.coding.entropy import Decoder, Encoder
 from imprior.coding.tables import PRECISION, TOTAL, FrequencyTables, frequencies
 from imprior.errors import BitstreamError, CapabilityError, ImpriorError, RunError
 from imprior.metrics.psnr import psnr_db
+from imprior.models import autoencoder
 from imprior.models.coded import CodesLatents
+from imprior.nn.dense import Dense
 from imprior.promises import Calibrates, Codes, Latents, kept
+from imprior.runs import read_tensors, write_tensors
 from test_models import MODELS, build, images
 
 
@@ -448,8 +451,6 @@ def test_a_batch_is_a_loop_of_singles(line, grid):
 
 
 def test_tables_travel_with_the_weights(line, tmp_path):
-    from imprior.runs import read_tensors, write_tensors
-
     write_tensors(tmp_path / "w.safetensors", line.state_dict())
     fresh = Linear()
     fresh.load_state_dict(read_tensors(tmp_path / "w.safetensors")[0])
@@ -547,16 +548,16 @@ def test_every_model_that_encodes_is_a_codec(config):
 OTHER_PROCESS = """
 import sys, torch
 torch.set_num_threads(2)
-import imprior.models.coded, imprior.coding.container, imprior.tasks.rate_distortion
-assert "constriction" not in sys.modules and "PIL.Image" not in sys.modules, "imported before it is needed"
-sys.path.insert(0, sys.argv[1])
-from test_coding import Linear
-from imprior.coding.container import decompress, unpack
-from imprior.coding.entropy import Decoder
-from imprior.runs import read_tensors, write_tensors
 from pathlib import Path
-folder = Path(sys.argv[2])
-model = Linear()
+import imprior.tasks.rate_distortion
+from imprior.coding.container import unpack
+from imprior.models import autoencoder
+from imprior.nn.dense import Dense
+from imprior.runs import read_tensors, write_tensors
+assert "constriction" not in sys.modules and "PIL.Image" not in sys.modules, "imported before it is needed"
+from imprior.coding.entropy import Decoder
+folder = Path(sys.argv[1])
+model = autoencoder.Config((1, 4, 4), Dense((8,)), 5).build()
 model.load_state_dict(read_tensors(folder / "w.safetensors")[0])
 header, payload = unpack((folder / "file").read_bytes())
 decoder = Decoder(payload)
@@ -565,15 +566,13 @@ write_tensors(folder / "back.safetensors", {"symbols": symbols})
 """
 
 
-def test_another_process_with_other_threads_decodes_the_same_integers(line, tmp_path):
-    from pathlib import Path
-
-    from imprior.runs import read_tensors, write_tensors
-
-    x = line.images(300, 8)
-    write_tensors(tmp_path / "w.safetensors", line.state_dict())
-    (tmp_path / "file").write_bytes(compress(line, x, 6, weights=weights_hash(line)))
-    command = [sys.executable, "-c", OTHER_PROCESS, str(Path(__file__).parent), str(tmp_path)]
-    subprocess.run(command, check=True, capture_output=True)
+def test_another_process_with_other_threads_decodes_the_same_integers(tmp_path):
+    model = autoencoder.Config((1, 4, 4), Dense((8,)), 5).build()
+    x = torch.rand(300, 1, 4, 4, generator=rng())
+    model.calibrate([x])
+    write_tensors(tmp_path / "w.safetensors", model.state_dict())
+    (tmp_path / "file").write_bytes(compress(model, x, 6, weights=weights_hash(model)))
+    subprocess.run([sys.executable, "-c", OTHER_PROCESS, str(tmp_path)], check=True, capture_output=True)
     back = read_tensors(tmp_path / "back.safetensors")[0]["symbols"]
-    assert torch.equal(back, line.analyse(x, 6).blocks[0])
+    expected = torch.cat([model.analyse(part, 6).blocks[0] for part in (x[:256], x[256:])])
+    assert torch.equal(back, expected)
