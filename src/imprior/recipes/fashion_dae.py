@@ -2,4 +2,4 @@
 
 from imprior.recipes import mnist_dae
 
-recipe = mnist_dae.recipe.variant("fashion-dae")
+recipe = mnist_dae.recipe.variant("fashion-dae", "training.images=432000")

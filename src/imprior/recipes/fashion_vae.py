@@ -22,10 +22,10 @@ recipe = Recipe(
         objective=Elbo(warmup=0.05, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
-        images=810_000,
+        images=540_000,
         batch=128,
         average=20_000,
         precision="bfloat16",
-        check=81_000,
+        check=54_000,
     ),
 )

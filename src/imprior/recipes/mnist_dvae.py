@@ -19,10 +19,10 @@ recipe = Recipe(
         objective=Elbo(warmup=0.1, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.0),
-        images=5_400_000,
+        images=2_700_000,
         batch=256,
         average=50_000,
         precision="bfloat16",
-        check=540_000,
+        check=270_000,
     ),
 )

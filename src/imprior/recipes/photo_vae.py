@@ -22,7 +22,7 @@ recipe = Recipe(
         objective=Elbo(warmup=0.05, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
-        images=240_000,
+        images=160_000,
         batch=64,
         average=5_000,
         precision="bfloat16",
