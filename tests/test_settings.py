@@ -29,7 +29,13 @@ def test_every_leaf_of_every_recipe_can_be_overridden_by_its_own_value(name):
 
 def test_overrides_reach_nested_and_exchangeable_parts():
     recipe = recipes.find("mnist-vae").with_overrides(
-        ["objective.beta=4", "optimiser.name=adagrad", "model.prior=vamp", "model.prior.components=7", "data.limit=none"]
+        [
+            "objective.beta=4",
+            "optimiser.name=adagrad",
+            "model.prior=vamp",
+            "model.prior.components=7",
+            "data.limit=none",
+        ]
     )
     assert recipe.training.objective.beta == 4.0 and isinstance(recipe.training.objective.beta, float)
     assert recipe.training.optimiser.name == "adagrad"
@@ -56,7 +62,7 @@ def test_overrides_reach_nested_and_exchangeable_parts():
     ],
 )
 def test_what_is_wrong_is_named(text, said):
-    with pytest.raises(RecipeError, match=".*") as error:
+    with pytest.raises(RecipeError) as error:
         recipes.find("mnist-vae").with_overrides([text])
     assert said in str(error.value) and "\n" not in str(error.value)
 
