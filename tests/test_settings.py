@@ -40,7 +40,6 @@ def test_overrides_reach_nested_and_exchangeable_parts():
     assert recipe.training.objective.beta == 4.0 and isinstance(recipe.training.objective.beta, float)
     assert recipe.training.optimiser.name == "adagrad"
     assert type(recipe.model.prior).__name__ == "Vamp" and recipe.model.prior.components == 7
-    assert recipe.data.limit is None
 
 
 @pytest.mark.parametrize(
