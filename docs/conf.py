@@ -20,6 +20,8 @@ exclude_patterns = ["_build", "cli"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 nitpicky = False
+# Short type names in signatures (Table, shape) mean several classes; which one, the signature's module says.
+suppress_warnings = ["ref.python"]
 
 html_math_renderer = "mathml"
 html_theme = "furo"

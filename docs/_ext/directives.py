@@ -7,7 +7,7 @@
     ```{comparison}                   the figures of all cards, a column for each protocol
     ```{training-log}                 how each embedded model was made, a section each
     ```{recipes}                      the recipes, with the line that says what each trains
-    ```{picture} textbook/plain.png   a picture of _static with a caption, or a word on its absence
+    ```{picture} textbook/plain.png   a picture of _static (results/…: of benchmarks), or a word on its absence
     ```{help-texts}                   the help of each command, a section each
 
 What was not made yet does not break the build: the page says that it is missing.
@@ -15,6 +15,7 @@ What was not made yet does not break the build: the page says that it is missing
 
 from __future__ import annotations
 
+import fnmatch
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,9 +61,11 @@ class OtherResults(Made):
     def text(self) -> str:
         parts = []
         for name in tables.names():
-            if name not in self.arguments:
+            if not any(fnmatch.fnmatch(name, shown) for shown in self.arguments):
                 found = tables.load(name) or {}
-                parts.append(f"## {found.get('title') or name.replace('_', ' ').capitalize()}\n\n{tables.markdown(found)}")
+                parts.append(
+                    f"## {found.get('title') or name.replace('_', ' ').capitalize()}\n\n{tables.markdown(found)}"
+                )
         return "\n\n".join(parts)
 
 
@@ -99,11 +102,13 @@ class Recipes(Made):
     def text(self) -> str:
         from imprior import recipes
 
-        return tables.table([{"recipe": f"`{name}`", "what it trains": about} for name, about in recipes.names().items()])
+        return tables.table(
+            [{"recipe": f"`{name}`", "what it trains": about} for name, about in recipes.names().items()]
+        )
 
 
 class Picture(SphinxDirective):
-    """A picture of _static; its content is the caption."""
+    """A picture; its content is the caption."""
 
     required_arguments = 1
     has_content = True
@@ -111,11 +116,12 @@ class Picture(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         name, caption = self.arguments[0], "\n".join(self.content)
-        if (DOCS / "_static" / name).is_file():
+        place = f"../benchmarks/{name}" if name.startswith("results/") else f"_static/{name}"
+        if (DOCS / place).is_file():
             alt = " ".join(caption.split()).replace("`", "").replace("[", "(").replace("]", ")")
-            return self.parse_text_to_nodes(f"![{alt}](/_static/{name})\n\n{caption}")
+            return self.parse_text_to_nodes(f"![{alt}](/{place})\n\n{caption}")
         missing = {"en": "Picture not made yet", "zh": "图片尚未生成"}[self.options.get("language", "en")]
-        return self.parse_text_to_nodes(f"*{missing} (`_static/{name}`): {caption}*")
+        return self.parse_text_to_nodes(f"*{missing} (`{name}`): {caption}*")
 
 
 class HelpTexts(Made):

@@ -1,7 +1,7 @@
 """Docstrings are plain text that people read in the source; here they become reStructuredText.
 
-Three habits of the source mean something else to Sphinx: `code` in single backticks, bare * | and trailing _ in shapes and
-names, and drawings or formulas that are merely indented. Examples (>>>) stay as they are.
+Three habits of the source mean something else to Sphinx: `code` in single backticks, bare * | and trailing _ in shapes
+and names, and drawings or formulas that are merely indented. Examples (>>>) stay as they are.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Any
 CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 SPECIAL = re.compile(r"([*|\\]|(?<=\w)_(?!\w))")
 SECTION = re.compile(r"^(Args|Attributes|Returns|Raises|Example|Examples|Reference|References|Yields):$")
-DRAWING = re.compile(r"──|──►|◄──|→|^\s*\|.*\|\s*$|[=≥∝∫Σ]")
+DRAWING = re.compile(r" {4}|\||.*(──►|◄──)")
 
 
 def escaped(line: str) -> str:
     """A line of prose with code marked as Sphinx wants it, and nothing else that could mean anything."""
-    parts = CODE.split(line)  # prose, code, prose, …
-    return "".join(f"``{p}``" if i % 2 else SPECIAL.sub(r"\\\1", p) for i, p in enumerate(parts))
+    bullet = re.match(r"\s*[*-] |", line)
+    start = bullet.group() if bullet else ""
+    parts = CODE.split(line.removeprefix(start))  # prose, code, prose, …
+    return start + "".join(f"``{p}``" if i % 2 else SPECIAL.sub(r"\\\1", p) for i, p in enumerate(parts))
 
 
 def converted(lines: list[str]) -> list[str]:
@@ -45,11 +47,11 @@ def converted(lines: list[str]) -> list[str]:
         if indent == 0:
             section = False
         starts = number == 0 or not lines[number - 1].strip()
-        drawn = not section and (indent >= 2 or line.startswith("|")) and starts and DRAWING.search(line) is not None
+        drawn = not section and starts and DRAWING.match(line) is not None
         if drawn and not literal:
             made += ["::", ""]
             literal = True
-        elif starts and not drawn and indent == 0:
+        elif starts and not drawn:
             literal = False
         if literal:
             made.append("    " + line)

@@ -1,13 +1,14 @@
 """Figures for the docs, from what was measured: results of benchmarks/ and cards of embedded models.
 
-No figure of ours is typed into a page. A page names a results file, and the table is made from it when the docs are built;
-where the file is missing the page says so. The two README files hold their tables between marks:
+No figure of ours is typed into a page. A page names a results file, and the table is made from it when the docs are
+built; where the file is missing the page says so. The two README files hold their tables between marks:
 
     python docs/_ext/tables.py          writes them anew (a test tells when that was forgotten)
 """
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import math
 import re
@@ -20,8 +21,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 EMBEDDED = ROOT / "src" / "imprior" / "embedded"
 MISSING = {"en": "*Not measured yet.*", "zh": "*尚未测量。*"}
 BEGIN, END = "<!-- figures: made by docs/_ext/tables.py -->", "<!-- end of figures -->"
+FOLLOWS = ("bits_per_dim", "corrupted_db")
+COMPARED = ("nats", "standard_error", "bits_per_dim", "psnr_db", "psnr_standard_error", "denoised_db", "kind")
 SHORT = 12  # characters of a hash that a table shows
 PICKED = ("title", "about", "note", "command")  # of a results file: shown as text around its tables
+# Too much for a page, or typed by hand (published figures stand on the page, with links): left in the file.
+LEFT_OUT = ("points", "gradient_norms", "published", "kl_units", "accuracies", "strengths", "versions", "machine")
 
 
 def load(name: str) -> dict[str, Any] | None:
@@ -39,7 +44,11 @@ def names() -> list[str]:
 
 
 def result(name: str, part: str = "", *, language: str = "en") -> str:
-    """A results file, or the part of it under a key, as Markdown."""
+    """A results file (or all whose names match a pattern), or the part of it under a key, as Markdown."""
+    matching = fnmatch.filter(names(), name)
+    if "*" in name:
+        parts = [f"**{one}**\n\n{markdown(load(one) or {})}" for one in matching]
+        return "\n\n".join(parts) or MISSING[language]
     found: Any = load(name)
     if found is not None and part:
         found = found.get(part)
@@ -56,9 +65,16 @@ def markdown(values: Mapping[str, Any]) -> str:
     lines += [f"Made by `{values['command']}`."] if values.get("command") else []
     lines += [str(values["markdown"])] if values.get("markdown") else []
     left: dict[str, Any] = {}
+    compared = values.get("comparison")
+    if compared:  # what it shows, a column for each protocol, must not stand in one column below it
+        lines += [_side_by_side(compared), _paired(compared)]
     for key, value in values.items():
-        if key in (*PICKED, "markdown", "protocol"):
+        if key in (*PICKED, *LEFT_OUT, "markdown", "protocol", "comparison"):
             continue
+        if compared and key == "rows" and _is_rows(value):
+            spaces = [column for column in compared.get("columns", []) if column["quantity"] == "nats"]
+            gone = (*COMPARED, *(("reconstruction", "kl") if len(spaces) > 1 else ()))
+            value = [{k: v for k, v in row.items() if k not in gone} for row in value]
         if _is_explicit(value):
             lines.append(table([dict(zip(value["columns"], row, strict=True)) for row in value["rows"]]))
         elif _is_rows(value):
@@ -97,7 +113,11 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested objects as one, keys joined by a space; long lists of numbers as their length."""
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if key in LEFT_OUT:
+            continue
+        if key == "settings" and isinstance(value, Mapping):
+            found[prefix + key] = ", ".join(f"{word(k)} {cell(v)}" for k, v in value.items())
+        elif isinstance(value, Mapping):
             found |= flat(value, f"{prefix}{key} ")
         elif isinstance(value, list):
             found[prefix + key] = ", ".join(cell(v) for v in value) if len(value) <= 6 else f"{len(value)} values"
@@ -132,9 +152,14 @@ def cards() -> dict[str, dict[str, Any]]:
     return {p.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in sorted(EMBEDDED.glob("*/card.json"))}
 
 
-def comparison(found: Mapping[str, Mapping[str, Any]], *, language: str = "en") -> str:
-    """The figures in cards, a table for each set of test images; figures of two protocols never share a column."""
-    judged = {name: card["figures"] for name, card in found.items() if "protocol" in card.get("figures", {})}
+def comparison(found: Mapping[str, Mapping[str, Any]], *, language: str = "en", brief: bool = False) -> str:
+    """The figures in cards, a table for each set of test images; figures of two protocols never share a column.
+
+    A brief one leaves out what follows from other columns: bits per dimension, and the PSNR before denoising.
+    """
+    judged = {name: dict(card["figures"]) for name, card in found.items() if "protocol" in card.get("figures", {})}
+    if brief:
+        judged = {name: {k: v for k, v in f.items() if k not in FOLLOWS} for name, f in judged.items()}
     if not judged:
         return MISSING[language]
     from imprior.tasks import compare
@@ -142,7 +167,8 @@ def comparison(found: Mapping[str, Mapping[str, Any]], *, language: str = "en") 
     sets: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, figures in judged.items():
         sets.setdefault(str(figures["protocol"].get("images_sha256", "")), {})[name] = figures
-    return "\n\n".join(compare.run(group).markdown() for group in sets.values())
+    tables = [compare.run(group).markdown() for group in sets.values()]
+    return "\n\n".join(re.sub(r"^\[", "* [", text, flags=re.MULTILINE) for text in tables)
 
 
 def card(name: str, values: Mapping[str, Any], about: str) -> str:
@@ -151,7 +177,9 @@ def card(name: str, values: Mapping[str, Any], about: str) -> str:
     lines = [f"{about}." if about else ""]
     preview = EMBEDDED / name / "preview.png"
     if preview.is_file():
-        lines.append(f"![{name}: originals and what the model makes of them](../src/imprior/embedded/{name}/preview.png)")
+        lines.append(
+            f"![{name}: originals and what the model makes of them](../src/imprior/embedded/{name}/preview.png)"
+        )
     shape = " x ".join("any" if n in (None, 0) else str(n) for n in values["shape"])
     facts = {
         "Family": values["family"],
@@ -201,7 +229,43 @@ def readme(text: str, language: str) -> str:
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     assert rest and after, f"no marks {BEGIN} … {END} in the README"
-    return f"{before}{BEGIN}\n\n{comparison(cards(), language=language)}\n\n{END}{after}"
+    return f"{before}{BEGIN}\n\n{comparison(cards(), language=language, brief=True)}\n\n{END}{after}"
+
+
+def _side_by_side(compared: Mapping[str, Any]) -> str:
+    """The table of a comparison (imprior.tasks.compare), with what its columns mean below it."""
+    rows, notes = [], []
+    columns = [c for c in compared.get("columns", []) if c["quantity"] not in FOLLOWS]
+    for name in compared.get("models", []):
+        row: dict[str, Any] = {"model": name}
+        for number, column in enumerate(columns, 1):
+            found = column["rows"].get(name)
+            error = found and found.get("standard_error")
+            text = (
+                f"{'≤ ' * bool(found['bound'])}{found['mean']:.2f}{f' ± {error:.2f}' if error else ''}"
+                if found
+                else "–"
+            )
+            row[f"{column['quantity']} [{number}]"] = text
+        rows.append(row)
+    for number, column in enumerate(columns, 1):
+        kept = {k: v for k, v in flat(column["protocol"]).items() if v not in (None, "none")}
+        notes.append(
+            f"[{number}] {column['unit']}: " + ", ".join(f"{word(k)} {cell(v)}" for k, v in kept.items()) + "."
+        )
+    return table(rows) + "\n\n" + "\n".join(notes) if rows else ""
+
+
+def _paired(compared: Mapping[str, Any]) -> str:
+    """The paired differences of a comparison (imprior.tasks.compare), or nothing."""
+    rows = [
+        {"paired difference": f"{d['model']} - {d['best']}", "of": column["quantity"], "mean": d["mean"]}
+        | {"standard error": d["standard_error"]}
+        for column in compared.get("columns", [])
+        if column["quantity"] not in FOLLOWS
+        for d in column["paired"]
+    ]
+    return table(rows) if rows else ""
 
 
 def _is_explicit(value: Any) -> bool:
