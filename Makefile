@@ -12,7 +12,8 @@ TORCH_INDEX ?=
 PYTEST_WORKERS ?= 2
 
 BIN := .venv/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+# --no-compile: most of what is unpacked is never imported, and compiling all of it takes longer than all the rest.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 	--constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 .PHONY: setup demo test check docs help-texts clean
