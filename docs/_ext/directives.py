@@ -90,11 +90,14 @@ class TrainingLog(Made):
 
     def text(self) -> str:
         from imprior import recipes
+        from imprior.training.settings import Gradient
 
         parts = []
         for name, card in tables.cards().items():
             used = recipes.read(_json(tables.EMBEDDED / name / "recipe.json"))
-            parts.append(f"## {name}\n\n{tables.training(name, card['recipe'], changes(used), card)}")
+            stepped = isinstance(used.training, Gradient)
+            told = tables.training(name, card["recipe"], changes(used), card, stepped=stepped)
+            parts.append(f"## {name}\n\n{told}")
         return "\n\n".join(parts) or tables.MISSING[self.language]
 
 

@@ -187,8 +187,8 @@ def card(name: str, values: Mapping[str, Any], about: str) -> str:
         "Images": f"{shape} (channels x height x width)",
         "Parameters": cell(values["parameters"]),
         "Trained on": values.get("source") or f"{cell(data['images'])} images, fingerprint `{data['fingerprint']}`",
-        "Training": f"{cell(training['images'])} images seen in {cell(float(training['seconds']))} s, "
-        f"{training['threads']} threads of {training['processor']}, torch {training['torch']}",
+        "Training": f"{cell(training['images'])} images seen in {cell(round(training['seconds']))} s, "
+        f"{count(training['threads'], 'thread')} of {training['processor']}, torch {training['torch']}",
     }
     facts |= {word(key).capitalize(): values[key] for key in ("limits", "licence") if values.get(key)}
     lines.append("\n".join(f"* {key}: {value}" for key, value in facts.items()))
@@ -202,26 +202,24 @@ def card(name: str, values: Mapping[str, Any], about: str) -> str:
     return "\n\n".join(line for line in lines if line)
 
 
-def training(name: str, recipe: str, changes: Iterable[str], values: Mapping[str, Any]) -> str:
-    """How an embedded model was made, and the command that goes on from it."""
-    given = " ".join([recipe, *changes])
-    seen = f"{cell(values['training']['images'])} images in {cell(float(values['training']['seconds']))} s"
-    return "\n".join(
-        [
-            f"{seen}, {values['training']['processes']} process(es), {values['training']['threads']} threads of "
-            f"{values['training']['processor']}, torch {values['training']['torch']}. To make it again:",
-            "",
-            "```bash",
-            f"imprior train {given} --data DIR --out runs/{name}",
-            "```",
-            "",
-            "To go on from its weights:",
-            "",
-            "```bash",
-            f"imprior train {given} --init {name} --data DIR --out runs/{name}-more",
-            "```",
-        ]
-    )
+def training(name: str, recipe: str, changes: Iterable[str], values: Mapping[str, Any], *, stepped: bool) -> str:
+    """How an embedded model was made, and the command that goes on from it (where it was not fitted in closed form)."""
+    told = values["training"]
+    made = f"imprior train {' '.join([recipe, *changes])} --data DIR --out runs/{name}"
+    more = f"imprior train {recipe} --init {name} --data DIR --out runs/{name}-more"
+    lines = [
+        f"{cell(told['images'])} images seen in {cell(round(told['seconds']))} s by "
+        f"{count(told['processes'], 'process')} with {count(told['threads'], 'thread')} of {told['processor']}, "
+        f"torch {told['torch']}.",
+        f"To make it again:\n\n```bash\n{made}\n```",
+        f"To go on from its weights:\n\n```bash\n{more}\n```" if stepped else "",
+    ]
+    return "\n\n".join(line for line in lines if line)
+
+
+def count(number: int, what: str) -> str:
+    """ "1 process", "2 processes"."""
+    return f"{number} {what}{'' if number == 1 else 'es' if what.endswith('s') else 's'}"
 
 
 def readme(text: str, language: str) -> str:
