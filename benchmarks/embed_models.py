@@ -19,7 +19,7 @@ from imprior.promises import Calibrates
 from imprior.tasks import evaluate
 
 
-def embed(run: runs.Run, source: str, samples: int) -> int:
+def embed(run: runs.Run, source: str, samples: int, about: dict[str, str]) -> int:
     recipe = recipes.read(run.read("recipe.json"))
     target = runs.Run(runs.EMBEDDED / recipe.name)
     images = prepare.load(source, recipe.data, "train")
@@ -33,7 +33,7 @@ def embed(run: runs.Run, source: str, samples: int) -> int:
     packed = packing.pack({k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")})
     runs.write_tensors(target.weights_file, packed, {"recipe": recipe.name})
     target.write("recipe.json", recipes.as_json(recipe))
-    card = run.read("card.json") | {"name": recipe.name}
+    card = run.read("card.json") | {"name": recipe.name} | about
     split = "test" if "test" in prepare.splits(source) else "validation"
     target.write("card.json", card)
     with torch.no_grad():
@@ -56,8 +56,11 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--data", required=True)
     parser.add_argument("--samples", type=int, default=1)
+    for name in ("source", "licence", "limits"):
+        parser.add_argument(f"--{name}", help="a line of the card")
     given = parser.parse_args()
+    about = {name: text for name in ("source", "licence", "limits") if (text := getattr(given, name))}
     for path in given.runs:
-        embed(runs.Run(path), given.data, given.samples)
+        embed(runs.Run(path), given.data, given.samples, about)
     total = sum(p.stat().st_size for p in runs.EMBEDDED.glob("*/*.safetensors"))
     print(f"all embedded weights: {total:,} bytes")

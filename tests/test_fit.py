@@ -78,6 +78,13 @@ def test_going_on_wants_the_same_recipe_and_data(tmp_path):
         fit.train(AE.with_overrides(["training.batch=10"]), (images(), None), tmp_path, resume=True)
 
 
+def test_going_on_wants_the_same_parts(tmp_path):
+    short = VAE.with_overrides(["training.images=20"])
+    fit.train(short, (images(), None), tmp_path)
+    with pytest.raises(RecipeError, match=r"begun with model\.prior=standard"):
+        fit.train(short.with_overrides(["model.prior=flow"]), (images(), None), tmp_path, resume=True)
+
+
 def test_stopped_and_gone_on_with_equals_uninterrupted(tmp_path, monkeypatch):
     whole = fit.train(VAE, (images(), images(30, 1)), tmp_path / "whole")
     counter = iter(range(10**6))

@@ -85,12 +85,14 @@ def override(settings: S, path: str, text: str, *, through: tuple[str, ...] = ()
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """All leaves of a settings object by path, in order."""
+    """All leaves of a settings object by path, in order; a part without fields of its own is a leaf, by its name."""
     leaves: dict[str, Any] = {}
     for f in dataclasses.fields(settings):
         value = getattr(settings, f.name)
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) and dataclasses.fields(value):
             leaves |= flatten(value, f"{prefix}{f.name}.")
+        elif dataclasses.is_dataclass(value):
+            leaves[prefix + f.name] = _snake(type(value))
         else:
             leaves[prefix + f.name] = value
     return leaves
