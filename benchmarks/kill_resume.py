@@ -83,9 +83,8 @@ def main() -> None:
             rows[-1]["equal"] = weights(out) == wanted
             print(rows[-1], flush=True)
         out, kills = Path(place) / "often", 0
-        while (
-            killed_after(moments.uniform(0.2, 0.6) * seconds, command(asked, out, "--resume")) and kills < asked.kills
-        ):
+        again = command(asked, out, "--resume")
+        while kills < asked.kills and killed_after(moments.uniform(0.2, 0.6) * seconds, again):
             kills += 1
         subprocess.run(command(asked, out, "--resume"), check=True, stdout=subprocess.DEVNULL)
         often = {"kills": kills, "equal": weights(out) == wanted}

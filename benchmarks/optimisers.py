@@ -2,7 +2,7 @@
 
     python benchmarks/optimisers.py MNIST_FOLDER --recipe mnist-ae --images 540000
 
-Every optimiser chooses among three learning rates by the validation loss, then meets all schedules with the best.
+Every optimiser chooses among four learning rates by the validation loss, then meets all schedules with the best.
 """
 
 import argparse

@@ -49,11 +49,11 @@ class Contender:
 # Losses are summed over pixels, so their gradients are hundreds of times those of a mean, and rates of plain gradient
 # descent as many times smaller; methods that normalise the gradient don't notice.
 CONTENDERS = (
-    Contender("SGD, momentum 0.9", Optimiser("sgd", momentum=0.9), (1e-4, 1e-3, 1e-2)),
-    Contender("gradient descent, full batch", Optimiser("sgd", momentum=0.0), (1e-3, 1e-2, 1e-1), batch=0),
-    Contender("Adagrad", Optimiser("adagrad"), (3e-3, 1e-2, 3e-2)),
-    Contender("Adam", Optimiser("adam"), (3e-4, 1e-3, 3e-3)),
-    Contender("AdamW, decay 0.01", Optimiser("adamw", weight_decay=0.01), (3e-4, 1e-3, 3e-3)),
+    Contender("SGD, momentum 0.9", Optimiser("sgd", momentum=0.9), (1e-3, 3e-3, 1e-2, 3e-2)),
+    Contender("gradient descent, full batch", Optimiser("sgd", momentum=0.0), (1e-2, 3e-2, 1e-1, 3e-1), batch=0),
+    Contender("Adagrad", Optimiser("adagrad"), (3e-3, 1e-2, 3e-2, 1e-1)),
+    Contender("Adam", Optimiser("adam"), (3e-4, 1e-3, 3e-3, 1e-2)),
+    Contender("AdamW, decay 0.01", Optimiser("adamw", weight_decay=0.01), (3e-4, 1e-3, 3e-3, 1e-2)),
 )
 
 
