@@ -16,7 +16,7 @@ from imprior.cli.train import Interrupted, words_of
     "-o", "--out", metavar="DIR", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder."
 )
 @click.option(
-    "--minutes", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Of training."
+    "--minutes", type=click.FloatRange(min=0, min_open=True), default=1.5, show_default=True, help="Of training."
 )
 @as_json()
 def command(out: Path, minutes: float, as_json: bool) -> None:

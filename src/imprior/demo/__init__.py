@@ -36,7 +36,7 @@ OVERRIDES = (
 
 
 def train(
-    out: Path, *, minutes: float | None = 1.0, overrides: tuple[str, ...] = OVERRIDES, watch: Watch | None = None
+    out: Path, *, minutes: float | None = 1.5, overrides: tuple[str, ...] = OVERRIDES, watch: Watch | None = None
 ) -> runs.Run:
     """Train the VAE into `out`/run; an interrupted training is gone on with, a finished one is taken as it is.
 
@@ -63,7 +63,7 @@ def write(out: Path, run: runs.Run, *, progress: Callable[[int, int], None] | No
         MissingExtraError: the extras `report` and `classical` are not installed.
     """
     begun = time.monotonic()
-    command = f"imprior train {RECIPE} {' '.join(OVERRIDES)} --data digits --out runs/vae --minutes 1"
+    command = f"imprior train {RECIPE} {' '.join(OVERRIDES)} --data digits --out runs/vae --minutes 1.5"
     digits = opening.images("digits", Data(), split="test")
     stage = Stage(run, command, digits.x(slice(None)), _first(digits), _models(), _photographs())
     sections = []
