@@ -19,18 +19,20 @@ from imprior.promises import Calibrates
 from imprior.tasks import evaluate
 
 
-def embed(run: runs.Run, source: str, samples: int, about: dict[str, str]) -> int:
+def embed(run: runs.Run, source: str, samples: int, *, large: int, about: dict[str, str]) -> int:
     recipe = recipes.read(run.read("recipe.json"))
     target = runs.Run(runs.EMBEDDED / recipe.name)
     images = prepare.load(source, recipe.data, "train")
     model = loading.build(recipe)
     trained = {k: v for k, v in runs.read_tensors(run.weights_file)[0].items() if not k.startswith("code_")}
     names = set(model.state_dict())
-    model.load_state_dict(packing.unpack(packing.pack(trained)), strict=False)
+    model.load_state_dict(packing.unpack(packing.pack(trained, large=large)), strict=False)
     model.eval()
     if isinstance(model, Calibrates):
         model.calibrate(calibration(images, recipe))
-    packed = packing.pack({k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")})
+    packed = packing.pack(
+        {k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")}, large=large
+    )
     runs.write_tensors(target.weights_file, packed, {"recipe": recipe.name})
     target.write("recipe.json", recipes.as_json(recipe))
     card = run.read("card.json") | {"name": recipe.name} | about
@@ -56,11 +58,12 @@ if __name__ == "__main__":
     parser.add_argument("runs", type=Path, nargs="+")
     parser.add_argument("--data", required=True)
     parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--exact", action="store_true", help="float16 throughout: directions that stay orthogonal")
     for name in ("source", "licence", "limits"):
         parser.add_argument(f"--{name}", help="a line of the card")
     given = parser.parse_args()
     about = {name: text for name in ("source", "licence", "limits") if (text := getattr(given, name))}
     for path in given.runs:
-        embed(runs.Run(path), given.data, given.samples, about)
+        embed(runs.Run(path), given.data, given.samples, large=10**9 if given.exact else packing.LARGE, about=about)
     total = sum(p.stat().st_size for p in runs.EMBEDDED.glob("*/*.safetensors"))
     print(f"all embedded weights: {total:,} bytes")

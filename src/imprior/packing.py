@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 SCALE = "::scale"
-# Small tensors (a PCA's directions, biases, gains) hold too little to be worth the rounding.
-LARGE = 30_000
+# Smaller tensors hold too little to be worth the rounding.
+LARGE = 5_000
 
 
-def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Large floating-point tensors as int8 with a float16 scale a row, the other ones as float16.
+def pack(tensors: Mapping[str, Tensor], *, large: int = LARGE) -> dict[str, Tensor]:
+    """Floating-point tensors of at least `large` numbers as int8 with a float16 scale a row, other ones as float16.
 
     The error of a large tensor is at most 1/254 of the largest weight in its row.
     """
@@ -25,7 +25,7 @@ def pack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             packed[name] = tensor
-        elif tensor.dim() < 2 or tensor.numel() < LARGE:
+        elif tensor.dim() < 2 or tensor.numel() < large:
             packed[name] = tensor.half()
         else:
             rows = tensor.detach().float().flatten(1)

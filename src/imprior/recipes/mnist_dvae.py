@@ -13,7 +13,7 @@ recipe = Recipe(
     data=Data(corruption=Corruption("gaussian", 0.5, 0.5)),
     # Squared error with a scale that is learned: the weight between picture and code is then not a matter of taste.
     model=vae.Config(
-        network=Dense((180, 180), block="gated"), latent=32, likelihood=Gaussian("shared", sigma=0.2, output="linear")
+        network=Dense((120, 120), block="gated"), latent=32, likelihood=Gaussian("shared", sigma=0.2, output="linear")
     ),
     training=Gradient(
         objective=Elbo(warmup=0.1, warmup_from=0.1),
