@@ -17,7 +17,7 @@ from PIL import Image
 import imprior as package
 from conftest import SHORT, SMALL_VAE, Ended
 from imprior import runs
-from imprior.cli import group
+from imprior.cli import _output, group
 
 Command = Callable[..., Ended]
 HELP = Path(__file__).parents[1] / "docs" / "cli"
@@ -295,3 +295,30 @@ def test_what_can_be_done_of_several_pictures_is_done(imprior: Command, tmp_path
     assert [entry["input"] for entry in json.loads(done.out)["failed"]] == [str(bad)]
     assert (tmp_path / "out" / "good.png").is_file() and not (tmp_path / "out" / "bad.png").exists()
     assert done.err.count("imprior: error: ") == 2 and str(bad) in done.err
+
+
+def test_what_json_does_not_know_becomes_null(capsys: pytest.CaptureFixture[str]) -> None:
+    _output.emit({"a": math.inf, "b": [math.nan, 1.5], "c": {"d": Path("x")}})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [None, 1.5], "c": {"d": "x"}}
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 1.0, 14.0, 16.0, 17.0, 32.0])
+    monkeypatch.setattr(_output.time, "monotonic", lambda: next(clock))
+    with _output.progress("working") as update:
+        for done in range(1, 6):
+            update(done, 5, "well" if done == 3 else "")
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == ["working: 3 of 5  well", "working: 5 of 5  well"]
+    assert shown.out == ""
+
+
+def test_a_bar_is_for_terminals(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_output.sys.stderr, "isatty", lambda: True)
+    with _output.progress("working") as update:
+        update(5, 5, "well")
+    shown = capsys.readouterr()
+    assert "working" in shown.err and "5/5" in shown.err and "well" in shown.err
+    assert shown.out == ""

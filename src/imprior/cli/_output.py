@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Without a terminal a progress line comes at most this often: logs stay readable, and a person still sees life.
 SECONDS_BETWEEN_LINES = 15.0
+LONGEST = 20  # entries of a list that text shows
 
 
 def note(text: str) -> None:
@@ -106,7 +107,7 @@ class Update(Protocol):
     """How work tells how far it is."""
 
     def __call__(self, done: int, total: int, /, text: str = "") -> None:
-        """`done` of `total` units, with a few words on how it goes."""
+        """`done` of `total` units, with a few words on how it goes; without them the last ones stay."""
         ...
 
 
@@ -122,13 +123,13 @@ def progress(label: str) -> Iterator[Update]:
 
 class _Lines:
     def __init__(self, label: str):
-        self.label, self.last = label, time.monotonic()
+        self.label, self.last, self.text = label, time.monotonic(), ""
 
     def __call__(self, done: int, total: int, /, text: str = "") -> None:
-        now = time.monotonic()
+        now, self.text = time.monotonic(), text or self.text
         if now - self.last >= SECONDS_BETWEEN_LINES:
             self.last = now
-            note(f"{self.label}: {done:,} of {total:,}{'  ' + text if text else ''}")
+            note(f"{self.label}: {done:,} of {total:,}{'  ' + self.text if self.text else ''}")
 
 
 @contextmanager
@@ -142,7 +143,9 @@ def _bar(label: str) -> Iterator[Update]:
         task = bar.add_task(label, total=None, text="")
 
         def update(done: int, total: int, /, text: str = "") -> None:
-            bar.update(task, completed=done, total=total, text=text)
+            bar.update(task, completed=done, total=total)
+            if text:
+                bar.update(task, text=text)
 
         yield update
 
@@ -177,5 +180,5 @@ def _text(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return ", ".join(_text(v) for v in value)
+        return ", ".join(_text(v) for v in value) if len(value) <= LONGEST else f"{len(value):,} numbers (see --json)"
     return str(value)
