@@ -13,6 +13,8 @@ are, since it binarizes nothing); only float32 VAEs with a standard prior can be
 """
 
 import argparse
+import contextlib
+import io
 import statistics
 import tempfile
 import time
@@ -145,9 +147,10 @@ def pythae(recipe: Recipe, images: Images, place: str) -> Round:
             network = VAE(config, encoder=Encoder(), decoder=Decoder())
             trainers[count] = BaseTrainer(network, BaseDataset(images.x(part), labels), training_config=theirs)
             trainers[count].prepare_training()
-        started = time.perf_counter()
-        trainers[count].train_step(1)
-        return time.perf_counter() - started
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
+            started = time.perf_counter()
+            trainers[count].train_step(1)
+            return time.perf_counter() - started
 
     return go
 
@@ -176,6 +179,7 @@ def contestants(recipe: Recipe, images: Images, place: str) -> dict[str, Round]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SRC", help="images to train on")
+    parser.add_argument("settings", metavar="key=value", nargs="*", help="settings that all recipes share")
     parser.add_argument("--recipes", nargs="+", default=["mnist-ae", "mnist-ae-conv", "mnist-vae-standard"])
     parser.add_argument("--images", type=int, default=25_600, help="of a round")
     parser.add_argument("--rounds", type=int, default=9)
@@ -183,7 +187,7 @@ def main() -> None:
 
     rows: list[dict[str, Any]] = []
     for name in asked.recipes:
-        recipe = recipes.find(name)
+        recipe = recipes.find(name).with_overrides(asked.settings)
         images = prepare.load(asked.source, recipe.data, "train")
         channels, height, width = images.shape
         assert channels and height and width
@@ -212,7 +216,8 @@ def main() -> None:
             rows.append(row)
             print(row, flush=True)
     print()
-    finish("training_throughput", {"images": asked.images, "rounds": asked.rounds} | versions("pythae"), rows)
+    protocol = {"images": asked.images, "rounds": asked.rounds, "settings": asked.settings}
+    finish("training_throughput", protocol | versions("pythae"), rows)
 
 
 if __name__ == "__main__":
