@@ -65,7 +65,7 @@ def command(
             folds=folds,
             criterion=criterion,
             minutes=minutes,
-            progress=update,
+            progress=lambda done, total: update(done, total, f"{done // 1000} of {total // 1000} trainings"),
         )
     if as_json:
         emit(found.record())
