@@ -1,4 +1,4 @@
-"""Embed finished runs: weights packed in 8 bits, code tables fitted to the packed weights, figures on the test split.
+"""Embed finished runs: weights packed in 7 bits, code tables fitted to the packed weights, figures on the test split.
 
     python benchmarks/embed_models.py --data MNIST_FOLDER --samples 1000 runs/mnist-vae [RUN …]
 

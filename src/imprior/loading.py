@@ -53,7 +53,10 @@ def fill(model: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> N
     Raises:
         RunError: a weight is missing, unknown or of another shape.
     """
-    tensors = packing.unpack(tensors)
+    try:
+        tensors = packing.unpack(tensors)
+    except (KeyError, ValueError, RuntimeError):
+        raise RunError(f"{where}: damaged (packed weights whose parts don't fit each other)") from None
     optional = tuple(getattr(model, "training_only", ()))
     try:
         missing, unknown = model.load_state_dict(tensors, strict=False)

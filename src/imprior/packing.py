@@ -1,25 +1,29 @@
-"""Weights in 8 bits, for models that travel with the package: a matrix takes a quarter of its size in float32.
+"""Weights in 7 bits, for models that travel with the package: a matrix takes 22 % of its size in float32.
 
-Each row of a large weight (an output unit's weights) becomes integers of -127 … 127 and a scale in float16; everything
-else becomes float16, but integers, which stay. A reader needs no flag: the scales say what was packed.
+Each row of a large weight (an output unit's weights) becomes integers of -63 … 63, seven bits each, and a scale in
+float16; everything else becomes float16, but integers, which stay. A reader needs no flag: the names say what was
+packed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
-SCALE = "::scale"
+BITS = 7
+LEVELS = (1 << (BITS - 1)) - 1
+PACKED, SCALE, SHAPE = "::bits", "::scale", "::shape"
 # Smaller tensors hold too little to be worth the rounding.
 LARGE = 5_000
 
 
 def pack(tensors: Mapping[str, Tensor], *, large: int = LARGE) -> dict[str, Tensor]:
-    """Floating-point tensors of at least `large` numbers as int8 with a float16 scale a row, other ones as float16.
+    """Floating-point tensors of at least `large` numbers as 7-bit rows with a float16 scale, other ones as float16.
 
-    The error of a large tensor is at most 1/254 of the largest weight in its row.
+    The error of a large tensor is at most 1/126 of the largest weight in its row.
     """
     packed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -29,22 +33,43 @@ def pack(tensors: Mapping[str, Tensor], *, large: int = LARGE) -> dict[str, Tens
             packed[name] = tensor.half()
         else:
             rows = tensor.detach().float().flatten(1)
-            # Rounded up to float16, so that no weight exceeds 127 steps.
-            scale = (rows.abs().amax(1) / 127).clamp_min(1e-7).half()
-            scale = torch.where(scale.float() * 127 < rows.abs().amax(1), scale * (1 + 2**-10), scale)
-            packed[name] = (rows / scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8).view(tensor.shape)
+            largest = rows.abs().amax(1)
+            # Rounded up to float16, so that no weight exceeds the levels.
+            scale = (largest / LEVELS).clamp_min(1e-7).half()
+            scale = torch.where(scale.float() * LEVELS < largest, scale * (1 + 2**-10), scale)
+            levels = (rows / scale.float()[:, None]).round().clamp(-LEVELS, LEVELS) + (LEVELS + 1)
+            packed[name + PACKED] = _to_bits(levels.flatten())
             packed[name + SCALE] = scale
+            packed[name + SHAPE] = torch.tensor(tensor.shape, dtype=torch.int32)
     return packed
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `pack` was given, up to its rounding; tensors that were never packed pass."""
+    """What `pack` was given, up to its rounding; tensors that were never packed pass.
+
+    Raises:
+        KeyError, ValueError: parts of a packed tensor are missing, or don't fit each other.
+    """
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        if name.endswith(SCALE):
-            continue
-        if name + SCALE in tensors:
-            scale = tensors[name + SCALE].float()
-            tensor = tensor.float() * scale.view(-1, *[1] * (tensor.dim() - 1))
-        found[name] = tensor
+        if name.endswith(PACKED):
+            plain = name.removesuffix(PACKED)
+            shape = tensors[plain + SHAPE].tolist()
+            levels = _from_bits(tensor, int(np.prod(shape))) - float(LEVELS + 1)
+            rows = levels.view(shape[0], -1) * tensors[plain + SCALE].float()[:, None]
+            found[plain] = rows.view(shape)
+        elif not name.endswith((SCALE, SHAPE)):
+            found[name] = tensor
     return found
+
+
+def _to_bits(levels: Tensor) -> Tensor:
+    """Whole numbers below 2^BITS, one after the other, lowest bit first: [M] -> uint8 [ceil(M · BITS / 8)]."""
+    numbers = levels.to(torch.uint8).numpy()
+    return torch.from_numpy(np.packbits((numbers[:, None] >> np.arange(BITS)) & 1, bitorder="little"))
+
+
+def _from_bits(packed: Tensor, count: int) -> Tensor:
+    """The first `count` numbers that `_to_bits` wrote, as float32 [count]."""
+    bits = np.unpackbits(packed.numpy(), bitorder="little", count=count * BITS).reshape(count, BITS)
+    return torch.from_numpy(bits @ (1 << np.arange(BITS)).astype(np.float32))
