@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from imprior import loading, packing, recipes, runs
+from imprior import loading, opening, packing, recipes, runs
 from imprior.data import prepare
 from imprior.fit.finish import calibration
 from imprior.promises import Calibrates
@@ -41,7 +41,7 @@ def embed(run: runs.Run, source: str, samples: int, *, large: int, about: dict[s
     with torch.no_grad():
         evaluation = evaluate.run(
             loading.load(target),
-            prepare.load(source, recipe.data, split),
+            opening.images(source, recipe.data, split=split),
             samples=samples,
             corruption=recipe.data.corruption if recipe.data.corruption.kind != "none" else None,
         )
