@@ -14,7 +14,7 @@ from imprior.fit.interrupts import interrupts
 from imprior.training import loop, state
 from imprior.training.settings import Gradient
 
-SAVE_SECONDS = 20.0
+SAVE_SECONDS = 10.0
 
 
 class Steps(Training):
