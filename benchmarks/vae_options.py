@@ -17,14 +17,15 @@ from imprior import fit, loading, recipes
 from imprior.data import prepare
 from imprior.tasks import compare, evaluate
 
-# A continuous likelihood is trained on what it is judged on as nearly as the pipeline allows: grey images.
+# Each is trained on what it is judged on: bits, levels, or levels made continuous.
+DENSITY = ["data.binarize=false", "data.dequantise=true"]
 LIKELIHOODS: dict[str, list[str]] = {
     "bernoulli": ["model.likelihood=bernoulli", "data.binarize=true"],
-    "continuous Bernoulli": ["model.likelihood=continuous_bernoulli", "data.binarize=false"],
-    "Gaussian, fixed": ["model.likelihood=gaussian", "model.likelihood.scale=fixed", "data.binarize=false"],
-    "Gaussian, shared": ["model.likelihood=gaussian", "model.likelihood.scale=shared", "data.binarize=false"],
-    "Gaussian, image": ["model.likelihood=gaussian", "model.likelihood.scale=image", "data.binarize=false"],
-    "Gaussian, pixel": ["model.likelihood=gaussian", "model.likelihood.scale=pixel", "data.binarize=false"],
+    "continuous Bernoulli": ["model.likelihood=continuous_bernoulli", *DENSITY],
+    "Gaussian, fixed": ["model.likelihood=gaussian", "model.likelihood.scale=fixed", *DENSITY],
+    "Gaussian, shared": ["model.likelihood=gaussian", "model.likelihood.scale=shared", *DENSITY],
+    "Gaussian, image": ["model.likelihood=gaussian", "model.likelihood.scale=image", *DENSITY],
+    "Gaussian, pixel": ["model.likelihood=gaussian", "model.likelihood.scale=pixel", *DENSITY],
     "logistic mixture": ["model.likelihood=logistic_mixture", "data.binarize=false"],
 }
 PRIORS = {name: [f"model.prior={name}"] for name in ("standard", "flow", "mixture", "vamp")}

@@ -150,6 +150,13 @@ def test_denoisers_are_judged_at_the_noise_they_were_trained_for(trained: dict[s
     assert found["denoised_db"] > found["corrupted_db"]
 
 
+def test_denoisers_are_judged_at_the_noise_that_is_asked_for(imprior: Command, bars: Path) -> None:
+    done = imprior("evaluate", "total-variation", "--data", bars, "--sigma", 25, "--limit", 5, "--json")
+    assert json.loads(done.out)["protocol"]["corruption"]["low"] == pytest.approx(25 / 255)
+    refused = imprior("evaluate", "total-variation", "--data", bars)
+    assert refused.code == 2 and "--sigma" in refused.err
+
+
 def test_compare_takes_recorded_or_fresh_figures(
     imprior: Command, trained: dict[str, Path], bars: Path, tmp_path: Path
 ) -> None:

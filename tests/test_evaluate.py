@@ -369,7 +369,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line() -> None:
     with pytest.raises(DataError, match="different sizes"):
         mixed = Images((torch.zeros(1, 3, 3, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8)), None, (), "")
         evaluate.run(Density(2), mixed)
-    with pytest.raises(CapabilityError, match="without a corruption"):
+    with pytest.raises(CapabilityError, match="only denoises: say at which noise"):
         evaluate.run(Shrinkage(), grey(3))
     with pytest.raises(CapabilityError, match="Scores, Encodes or Denoises"):
         evaluate.run(object(), grey(3))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from imprior.data.batches import Batches, Images, binarize
+from imprior.data.batches import Batches, Images, binarize, dequantise
 from imprior.data.corrupt import corrupt
 from imprior.data.settings import Corruption, Data
-from imprior.errors import DataError, RunError
+from imprior.errors import DataError, RecipeError, RunError
 from imprior.parts import Parts
 from imprior.randomness import generator
 from imprior.training import loop, state
@@ -122,6 +122,19 @@ def test_corruption_has_the_amount_that_it_states(kind):
             assert abs((noisy - clean).std().item() - a * math.sqrt(0.6)) < 0.01
         else:
             assert abs((noisy != clean).float().mean().item() - a) < 0.02
+
+
+def test_dequantised_levels_fill_their_bins_and_stay_below_one():
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(50, 1, 1, 1)
+    batches = Batches(Images(levels, None, (), ""), Data(dequantise=True), batch=50, seed=0)
+    first, second = batches.at(0).x, batches.at(1).x
+    assert torch.equal((256 * first).floor(), levels.float()) and not torch.equal(first, second)
+    assert abs((256 * first - levels).mean().item() - 0.5) < 0.01
+    assert dequantise(torch.ones(1000, 1000), generator(0)).max() < 1
+    with pytest.raises(DataError, match="8-bit levels"):
+        Batches(Images(levels.float() / 255, None, (), ""), Data(dequantise=True), batch=50, seed=0)
+    with pytest.raises(RecipeError, match="exclude"):
+        Data(binarize=True, dequantise=True)
 
 
 def test_binarization_has_the_grey_level_as_probability():

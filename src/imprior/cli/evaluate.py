@@ -19,17 +19,31 @@ if TYPE_CHECKING:
     "Train and judge",
     "imprior evaluate mnist-vae --data DIR --samples 1000 --json",
     "imprior evaluate runs/vae --data DIR --samples 100 --record",
+    "imprior evaluate non-local-means --data DIR --sigma 25 --limit 10",
 )
 @model()
 @data(required=True)
 @split("test")
 @count("--samples", 1, "Draws a likelihood bound takes for each image (1: the ELBO).")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
+@click.option(
+    "--sigma",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Noise that denoising is judged at: standard deviation, 8-bit scale.  [default: what MODEL was trained with]",
+)
 @seed()
 @click.option("--record", is_flag=True, help="Also write the figures into the run's card, where `compare` finds them.")
 @as_json()
 def command(
-    model: str, source: str, split: Split, samples: int, limit: int | None, seed: int, record: bool, as_json: bool
+    model: str,
+    source: str,
+    split: Split,
+    samples: int,
+    limit: int | None,
+    sigma: float | None,
+    seed: int,
+    record: bool,
+    as_json: bool,
 ) -> None:
     """Measure a model on a test set.
 
@@ -39,7 +53,7 @@ def command(
 
     with progress("evaluating") as update:
         found = face.evaluate(
-            model, source, samples=samples, limit=limit, seed=seed, split=split, progress=update
+            model, source, samples=samples, limit=limit, seed=seed, split=split, sigma=sigma, progress=update
         ).record()
     if record:
         _record(model, found)

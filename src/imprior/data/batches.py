@@ -18,6 +18,8 @@ from imprior.parts import Batch
 from imprior.promises import Shape
 from imprior.randomness import generator
 
+BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1: rounding must not put a pixel on the edge of a density
+
 
 @dataclass(frozen=True)
 class Images:
@@ -74,6 +76,11 @@ def binarize(x: Tensor, rng: torch.Generator) -> Tensor:
     return (torch.rand(x.shape, generator=rng, device=x.device) < x).to(x.dtype)
 
 
+def dequantise(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Levels k / 255 -> (k + u) / 256, u uniform in [0, 1)."""
+    return ((255 * x + torch.rand(x.shape, generator=rng, device=x.device)) / 256).clamp_max(BELOW_ONE)
+
+
 class Batches:
     """The batches of a training, by step number.
 
@@ -93,6 +100,8 @@ class Batches:
     ):
         if len(images) == 0:
             raise DataError("no images to train on")
+        if data.dequantise and images.pixels[0].dtype != torch.uint8:
+            raise DataError("data.dequantise is for 8-bit levels, but these images are floating-point numbers")
         self.images, self.data, self.seed, self.rank, self.world, self.train = images, data, seed, rank, world, train
         self.batch = min(batch, len(images)) if batch else len(images)
         if self.batch % world:
@@ -120,6 +129,8 @@ class Batches:
             x = torch.where(mirrored, x.flip(-1), x)
         if self.data.binarize:
             x = binarize(x, rng)
+        if self.data.dequantise:
+            x = dequantise(x, rng)
         noisy, sigma = corrupt(x, self.data.corruption, rng) if self.data.corruption.kind != "none" else (None, None)
         labels = self.images.labels[index] if self.images.labels is not None else None
         return Batch(x=x, labels=labels, corrupted=noisy, sigma=sigma, index=index)

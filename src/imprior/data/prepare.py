@@ -247,11 +247,14 @@ def _together(taken: list[_Taken], data: Data, name: str) -> Array | list[Array]
             example.setdefault(shape, one.title(i).removeprefix(f"{name}/"))
     if len({channels for _, _, channels in example}) > 1:
         grey, colour = (next(title for shape, title in example.items() if shape[2] == c) for c in (1, 3))
-        raise DataError(f"{name}: grey and colour images ({grey}; {colour}): ask for data.channels=1 or 3")
+        raise DataError(f"{name}: grey and colour images ({grey}; {colour}): train with data.channels=1 or 3")
     if len(example) > 1 and data.crop is None:
         (first, a), (second, b) = list(example.items())[:2]
         sizes = f"{a} is {first[1]}x{first[0]}, {b} {second[1]}x{second[0]}"
-        raise DataError(f"{name}: images of {len(example)} sizes ({sizes}): ask for data.size=… or data.crop=…")
+        raise DataError(
+            f"{name}: images of {len(example)} sizes ({sizes}): bring them to one, or train with data.size=… or "
+            "data.crop=…"
+        )
     if len(example) > 1:
         return [picture.transpose(2, 0, 1).copy() for one in taken for picture in one.pictures]
     (height, width, channels), kinds = next(iter(example)), {one.pictures[0].dtype for one in taken}

@@ -41,6 +41,8 @@ class Data:
         scales: with `crop`, images are also prepared at these scales (1 = full size), so that crops show more.
         flip: mirror half of the training images left to right.
         binarize: pixels become 0 or 1, drawn afresh at every presentation with the grey level as probability.
+        dequantise: 8-bit levels k become continuous, (k + u) / 256 with a fresh u in [0, 1) at every presentation: what
+            densities are judged on.
         validation: fraction of the training images held out where the source has no validation part.
         limit: use only so many training images.
         corruption: what a denoiser is given.
@@ -52,6 +54,7 @@ class Data:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     binarize: bool = False
+    dequantise: bool = False
     validation: float = 0.1
     limit: int | None = None
     corruption: Corruption = field(default_factory=Corruption)
@@ -63,6 +66,8 @@ class Data:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name} is at least 1, not {value}")
+        if self.binarize and self.dequantise:
+            raise RecipeError("data.binarize and data.dequantise exclude each other")
         if not 0 <= self.validation < 1:
             raise RecipeError(f"validation is a fraction from 0 to below 1, not {self.validation}")
         if not self.scales or not all(0 < s <= 1 for s in self.scales):

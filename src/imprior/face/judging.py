@@ -23,6 +23,7 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     split: Split = "test",
+    sigma: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Measure what the model's promises allow: likelihood, reconstruction, denoising.
@@ -35,17 +36,22 @@ def evaluate(
         limit: only the first so many images.
         split: part of a source; another than "test" must be asked for, so that nobody judges on training images
             without knowing.
+        sigma: standard deviation of the Gaussian noise that denoising is judged at, on the 8-bit scale; None takes the
+            corruption that the model was trained with.
         progress: told (images done, images in all).
 
     Raises:
-        CapabilityError: the model keeps none of these promises.
+        CapabilityError: the model keeps none of these promises, or only denoises and nobody says at which noise.
         DataError: images that can't be used, of another shape or another space than the model's.
     """
     from imprior import opening
+    from imprior.data.settings import Corruption
     from imprior.tasks import evaluate as task
 
     opened = opening.model(model)
     corruption = opened.data.corruption if opened.data.corruption.kind != "none" else None
+    if sigma is not None:
+        corruption = Corruption("gaussian", sigma / 255, sigma / 255)
     images = opening.images(data, opened.data, split=split)
     return task.run(
         opened.model, images, samples=samples, seed=seed, limit=limit, corruption=corruption, progress=progress
@@ -68,7 +74,7 @@ def compare(
         models: two or more.
         data: images to evaluate all of them on, for paired differences; None takes the figures in their cards.
         samples, seed, limit, split: as `evaluate`.
-        progress: told (images done, images in all) over all models.
+        progress: told (thousandths done, thousandths in all) over all models.
 
     Raises:
         RunError: a model without figures in its card, and no data.
@@ -90,8 +96,8 @@ def compare(
             continue
 
         def watch(done: int, total: int, number: int = number) -> None:
-            if progress is not None:
-                progress(number * total + done, len(models) * total)
+            if progress is not None:  # in thousandths of a model: each goes through the images as often as it promises
+                progress(1000 * number + 1000 * done // total, 1000 * len(models))
 
         opened = opening.model(given)
         found[opened.name] = evaluate(given, data, samples=samples, seed=seed, limit=limit, split=split, progress=watch)

@@ -182,7 +182,7 @@ def run(
     denoises = isinstance(model, Denoises) and corruption is not None
     passes = sum((isinstance(model, Scores), isinstance(model, LatentVariable), isinstance(model, Encodes), denoises))
     if not passes:
-        raise CapabilityError("the model only denoises: there is nothing to measure without a corruption")
+        raise CapabilityError("the model only denoises: say at which noise it is to be judged (--sigma)")
     seen = 0
 
     def tell(count: int) -> None:

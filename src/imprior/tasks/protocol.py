@@ -19,11 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from imprior.data.batches import Images, as_float
+from imprior.data.batches import BELOW_ONE, Images, as_float
 from imprior.errors import DataError
 from imprior.promises import Model, Space, space_of
-
-BELOW_ONE = 1 - 2.0**-24  # the largest float32 below 1: rounding must not put a pixel on the edge of the density
 
 
 @dataclass(frozen=True)
