@@ -1,6 +1,9 @@
-"""Every likelihood with every prior: one VAE, the same minutes for each, figures in their own columns.
+"""Every likelihood and every prior of a VAE: the same network and minutes for each, figures in their own columns.
 
     python benchmarks/vae_options.py MNIST_FOLDER --minutes 5 --out runs/options
+
+One thing is changed at a time: each likelihood with the standard prior, each prior with Bernoulli pixels. `--full`
+crosses all of them.
 
 What a likelihood is over decides what it can be compared with: Bernoulli over binarized digits (nats), the others over
 the 8-bit levels, by a probability (logistic mixture) or by a density on dequantised levels (bits per dimension). A
@@ -39,6 +42,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0, help="of each training")
     parser.add_argument("--likelihoods", nargs="+", default=list(LIKELIHOODS), choices=list(LIKELIHOODS))
     parser.add_argument("--priors", nargs="+", default=list(PRIORS), choices=list(PRIORS))
+    parser.add_argument("--full", action="store_true", help="every likelihood with every prior")
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--limit", type=int, help="test images, the first so many [all]")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
@@ -48,6 +52,8 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for likelihood in asked.likelihoods:
         for prior in asked.priors:
+            if not asked.full and prior != "standard" and likelihood != "bernoulli":
+                continue
             name = f"{likelihood}, {prior}"
             overrides = [*LIKELIHOODS[likelihood], *PRIORS[prior], *asked.settings]
             recipe = recipes.find(asked.recipe).with_overrides(overrides)
