@@ -70,7 +70,7 @@ def elbo(
             does not depend on the batch that it stands in. Training does without (faster).
     """
     posterior, prior = model.posterior(x if encoder_input is None else encoder_input), model.prior()
-    z = (_own_draws(posterior, _generators(x, rng), 1) if own_noise else posterior.sample(1, rng))[0]
+    z = (_own_draws(posterior, own_generators(x, rng), 1) if own_noise else posterior.sample(1, rng))[0]
     reconstruction = model.likelihood(z).log_prob(x)
     if isinstance(posterior, DiagonalGaussian) and isinstance(prior, DiagonalGaussian):
         units = kl(posterior, prior).flatten(1)
@@ -131,7 +131,7 @@ def importance_bound(
     group = max(1, chunk // min(samples, BLOCK))
     nats = torch.zeros(len(x), dtype=torch.float64, device=x.device)
     with torch.no_grad():
-        prior, generators = model.prior(), _generators(x, rng)
+        prior, generators = model.prior(), own_generators(x, rng)
         for start in range(0, len(x), group):
             part = slice(start, start + group)
             nats[part] = -_bound(model, prior, x[part], samples, generators[part])
@@ -302,7 +302,7 @@ def _own_draws(posterior: Posterior, generators: list[torch.Generator], n: int) 
     return torch.cat([posterior[i : i + 1].sample(n, own) for i, own in enumerate(generators)], 1)
 
 
-def _generators(x: Tensor, rng: torch.Generator | None) -> list[torch.Generator]:
+def own_generators(x: Tensor, rng: torch.Generator | None) -> list[torch.Generator]:
     """For each image a generator that belongs to it, wherever it stands in which batch: of one draw and its content."""
     rng = rng or torch.Generator().manual_seed(0)
     draw = int(torch.randint(2**62, (), generator=rng, device=rng.device))
