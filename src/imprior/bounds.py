@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,6 +30,18 @@ COLLAPSED = 0.1  # nats: a unit whose KL is below tells the decoder next to noth
 BLOCK = 50  # samples of one image that are drawn and decoded together
 
 
+@runtime_checkable
+class DrawnInSteps(Protocol):
+    """A posterior whose latents are drawn in steps, each given those before: the rungs of a ladder, turns in time."""
+
+    def kl_steps(self, value: Tensor, prior: Any) -> Tensor:
+        """KL of each step given the steps before it in `value`: [..., N, …] -> [..., N, steps] nats.
+
+        Their sum is a less noisy estimate than log q - log p, and its gradient too.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Elbo:
     """The ELBO in its parts, from one sample of the posterior.
@@ -36,7 +49,8 @@ class Elbo:
     Attributes:
         reconstruction: [N] nats, log p(x | z).
         kl: [N] nats, KL(q ‖ p): exact where q and p are Gaussians with independent units, else an estimate from z.
-        kl_units: [N, U] nats, the KL of each latent unit where that is exact, else [N, 1], the estimate.
+        kl_units: [N, U] nats, the KL of each latent unit where that is exact; of each step of a posterior that is drawn
+            in steps, given the draws before; else [N, 1], the estimate.
         z: [N, …], the sample.
     """
 
@@ -70,9 +84,12 @@ def elbo(
             does not depend on the batch that it stands in. Training does without (faster).
     """
     posterior, prior = model.posterior(x if encoder_input is None else encoder_input), model.prior()
-    z = (_own_draws(posterior, own_generators(x, rng), 1) if own_noise else posterior.sample(1, rng))[0]
+    draws = _own_draws(posterior, own_generators(x, rng), 1) if own_noise else posterior.sample(1, rng)  # [1, N, …]
+    z = draws[0]
     reconstruction = model.likelihood(z).log_prob(x)
-    if isinstance(posterior, DiagonalGaussian) and isinstance(prior, DiagonalGaussian):
+    if isinstance(posterior, DrawnInSteps):
+        units = posterior.kl_steps(draws, prior)[0]
+    elif isinstance(posterior, DiagonalGaussian) and isinstance(prior, DiagonalGaussian):
         units = kl(posterior, prior).flatten(1)
     else:  # same gradient as with the entropy of q in closed form, and exact where q equals the prior
         units = (posterior.log_prob(z) - prior.log_prob(z))[:, None]
