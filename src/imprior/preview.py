@@ -35,10 +35,12 @@ def write(run: runs.Run, model: Any, batches: Batches) -> None:
     elif isinstance(model, Encodes):
         rows["recovered"] = model.decode(model.encode(batch.x))[..., : batch.x.shape[-2], : batch.x.shape[-1]]
     rng = generator(0, "preview samples")
+    classes = getattr(model, "classes", None)
+    labels = None if classes is None else torch.arange(count) % classes
     if isinstance(model, Decodes):
-        rows["sampled"] = model.decode(model.latent(count, rng))
+        rows["sampled"] = model.decode(model.latent(count, rng), labels)
     elif isinstance(model, Samples):
-        rows["sampled"] = model.sample(count, rng)
+        rows["sampled"] = model.sample(count, rng, labels)
     picture = grid.rows(list(rows.values()), captions=list(rows))
     runs.write_bytes(run.path / "preview.png", grid.encoded(picture))
     log = run.log()
