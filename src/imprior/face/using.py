@@ -37,18 +37,29 @@ def reconstruct(model: Any, data: Given, *, n: int | None = None, split: Split |
     return task.run(opened.model, opening.batch(data, opened.data, split=split, limit=n))
 
 
-def sample(model: Any, n: int, *, seed: int = 0, label: int | None = None, draw: bool = False) -> Tensor:
+def sample(
+    model: Any,
+    n: int,
+    *,
+    seed: int = 0,
+    labels: int | Sequence[int] | None = None,
+    draw: bool = False,
+    temperature: float = 1.0,
+) -> Tensor:
     """Draw n images [n, C, H, W].
 
     Args:
         model: keeps `Samples` or `Decodes`.
         n: how many.
         seed: of the draws.
-        label: class to draw, of a conditional model.
+        labels: classes to draw, of a conditional model: one for all, or several that take turns; None draws all of
+            them equally often.
         draw: whether pixels are drawn too, instead of showing the mean image of each latent.
+        temperature: below 1, images nearer to the most likely ones, of models that know a temperature.
 
     Raises:
-        CapabilityError: the model can't draw, or knows no classes.
+        CapabilityError: the model can't draw, knows no classes or no temperature.
+        DataError: a class that the model does not know.
     """
     import torch
 
@@ -57,11 +68,14 @@ def sample(model: Any, n: int, *, seed: int = 0, label: int | None = None, draw:
 
     opened = opening.model(model)
     classes = getattr(opened.model, "classes", None)
-    if label is not None and (classes is None or not 0 <= label < classes):
-        knows = "no classes" if classes is None else f"classes 0 to {classes - 1}"
-        raise CapabilityError(f"{opened.name} knows {knows}; label is {label}")
-    labels = None if label is None else torch.full((n,), label)
-    return task.run(opened.model, n, rng=randomness.generator(seed, "sample"), labels=labels, draw=draw)
+    given = [labels] if isinstance(labels, int) else list(labels or [])
+    if given and classes is None:
+        raise CapabilityError(f"{opened.name} knows no classes; label is {given[0]}")
+    if unknown := [label for label in given if not 0 <= label < classes]:
+        raise DataError(f"{opened.name} knows classes 0 to {classes - 1}; label is {unknown[0]}")
+    chosen = torch.tensor(given).repeat(-(-n // len(given)))[:n] if given else None
+    rng = randomness.generator(seed, "sample")
+    return task.run(opened.model, n, rng=rng, labels=chosen, draw=draw, temperature=temperature)
 
 
 def interpolate(
