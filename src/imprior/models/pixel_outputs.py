@@ -1,0 +1,309 @@
+"""What an autoregressive model predicts at a position: the distribution of a patch of pixels given features.
+
+| class         | the pixels of a patch                            | levels            |
+|---------------|--------------------------------------------------|-------------------|
+| `Joint`       | all at once: one softmax over their joint states | 2                 |
+| `Categorical` | in turn, each by a softmax over the levels       | `levels` [256]    |
+| `Logistics`   | in turn, each by a mixture over the levels       | `levels` [256]    |
+
+"In turn" is row by row within the patch, and the channels of a pixel one after another:
+
+    features, values before ──► hidden ──► hidden ──► parameters       [M,width], [M,i] → [M,hidden] → p(value i | …)
+
+A patch is [M, values] in [0, 1]; M counts the positions of all images. Networks may run in bfloat16 (autocast); the
+last layer and everything after it does not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imprior.distributions.draws import uniform
+from imprior.distributions.likelihoods import DiscretisedLogisticMixture
+from imprior.errors import RecipeError
+from imprior.nn.dense import GAINS, linear
+
+MOST_STATES = 4096  # of a joint softmax: twelve binary values
+
+
+class PatchOutput(Protocol):
+    """What the model needs of its output."""
+
+    def log_prob(self, features: Tensor, patches: Tensor) -> Tensor:
+        """[M, width], [M, values] -> [M] nats, differentiable."""
+        ...
+
+    def sample(
+        self,
+        features: Tensor,
+        rng: torch.Generator,
+        *,
+        temperature: float = 1.0,
+        known: Tensor | None = None,
+        values: Tensor | None = None,
+    ) -> Tensor:
+        """Draw patches, [M, values], given those of `values` [M, values] that are `known` (bool [M, values]).
+
+        `Joint` draws from the conditional distribution given all of them, the others given those that come before.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One softmax over the joint states of a patch of binary pixels: 16 of 2x2.
+
+    Attributes:
+        hidden: units of the hidden layer between features and logits.
+    """
+
+    hidden: int = 64
+    levels: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _at_least_one("hidden", self.hidden)
+
+    def build(self, width: int, values: int) -> PatchOutput:
+        """The output for patches of so many values.
+
+        Raises:
+            RecipeError: they have too many states.
+        """
+        if 2**values > MOST_STATES:
+            raise RecipeError(
+                f"a patch of {values} binary values has 2^{values} states, too many for a joint softmax: "
+                "use a smaller patch, or output=categorical with output.levels=2"
+            )
+        return JointOutput(self, width, values)
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """A softmax over the levels for each value in turn.
+
+    Attributes:
+        levels: of the images.
+        hidden: units of the head's hidden layers.
+    """
+
+    levels: int = 256
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        _at_least_one("hidden", self.hidden)
+        _levels(self.levels)
+
+    def build(self, width: int, values: int) -> PatchOutput:
+        """The output for patches of so many values."""
+        return CategoricalOutput(self, width, values)
+
+
+@dataclass(frozen=True)
+class Logistics:
+    """For each value in turn, a mixture of logistic densities over the levels' bins, and of black and white exactly.
+
+    Four fifths of the pixels of a digit are exactly black: a level of its own gives them their probability without a
+    density that must become a spike.
+
+    Attributes:
+        components: logistic densities in the mixture.
+        levels: of the images.
+        hidden: units of the head's hidden layers.
+    """
+
+    components: int = 5
+    levels: int = 256
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        _at_least_one("components", self.components)
+        _at_least_one("hidden", self.hidden)
+        _levels(self.levels)
+
+    def build(self, width: int, values: int) -> PatchOutput:
+        """The output for patches of so many values."""
+        return LogisticsOutput(self, width, values)
+
+
+class JointOutput(nn.Module):
+    """features ──► silu ──► hidden ──► silu ──► logits of the states          [M,width] → [M,hidden] → [M,2^values]."""
+
+    states: Tensor
+
+    def __init__(self, settings: Joint, width: int, values: int) -> None:
+        super().__init__()
+        self.hidden = linear(width, settings.hidden, GAINS["silu"])
+        self.last = linear(settings.hidden, 2**values, 0.1)
+        places = torch.arange(values - 1, -1, -1)
+        self.register_buffer("places", 2**places, persistent=False)
+        states = (torch.arange(2**values)[:, None] >> places) & 1
+        self.register_buffer("states", states.to(self.last.weight.dtype), persistent=False)  # [2^values, values]
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[M, width] -> [M, 2^values]."""
+        return _exactly(self.last, F.silu(self.hidden(F.silu(features))))
+
+    def log_prob(self, features: Tensor, patches: Tensor) -> Tensor:
+        """[M, width], [M, values] of zeros and ones -> [M] nats."""
+        state = (patches.round().long() * self.places).sum(1)
+        return -F.cross_entropy(self.logits(features), state, reduction="none")
+
+    def sample(
+        self,
+        features: Tensor,
+        rng: torch.Generator,
+        *,
+        temperature: float = 1.0,
+        known: Tensor | None = None,
+        values: Tensor | None = None,
+    ) -> Tensor:
+        """Draw patches; those that contradict what is known have no probability."""
+        logits = self.logits(features) / temperature
+        if known is not None and values is not None:
+            contradicts = (known[:, None] & (self.states != values[:, None])).any(2)  # [M, 2^values]
+            logits = logits.masked_fill(contradicts, -math.inf)
+        return self.states[categorical(logits, rng)]
+
+
+class InTurn(nn.Module):
+    """Predicts the values of a patch one after another; what a value's parameters mean is a subclass's.
+
+    All values share the layers after the first, which sees the features and the values before.
+    """
+
+    before: Tensor
+
+    def __init__(self, width: int, values: int, hidden: int, parameters: int) -> None:
+        super().__init__()
+        self.values = values
+        self.features = linear(width, values * hidden, GAINS["silu"])
+        self.among = nn.Parameter(torch.zeros(values, hidden, values))  # [value, hidden, value before]
+        self.second = linear(hidden, hidden, GAINS["silu"])
+        self.last = linear(hidden, parameters, 0.1)
+        self.register_buffer("before", torch.ones(values, values).tril(-1)[:, None], persistent=False)
+
+    def parameters_of(self, features: Tensor, patches: Tensor) -> Tensor:
+        """Of all values at once: [M, width], [M, values] -> [M, values, parameters]."""
+        among = (self.among * self.before).flatten(0, 1)
+        u = self.features(F.silu(features)) + F.linear(2 * patches - 1, among)
+        return self._rest(u.unflatten(1, (self.values, -1)))
+
+    def log_prob(self, features: Tensor, patches: Tensor) -> Tensor:
+        """[M, width], [M, values] -> [M] nats."""
+        parameters = self.parameters_of(features, patches)
+        return self.value_log_prob(parameters.flatten(0, 1), patches.flatten()).view(patches.shape).sum(1)
+
+    def sample(
+        self,
+        features: Tensor,
+        rng: torch.Generator,
+        *,
+        temperature: float = 1.0,
+        known: Tensor | None = None,
+        values: Tensor | None = None,
+    ) -> Tensor:
+        """Draw the values in turn, [M, values]; what is known is put in its place when its turn comes."""
+        patch = features.new_zeros(len(features), self.values)
+        first = self.features(F.silu(features)).unflatten(1, (self.values, -1))  # [M, values, hidden]
+        for i in range(self.values):
+            u = first[:, i] + F.linear(2 * patch[:, :i] - 1, self.among[i, :, :i])
+            patch[:, i] = self.value_sample(self._rest(u), rng, temperature).to(patch.dtype)
+            if known is not None and values is not None:
+                patch[:, i] = torch.where(known[:, i], values[:, i], patch[:, i])
+        return patch
+
+    def value_log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
+        """[B, parameters], [B] -> [B] nats."""
+        raise NotImplementedError
+
+    def value_sample(self, parameters: Tensor, rng: torch.Generator, temperature: float) -> Tensor:
+        """[B, parameters] -> [B] in [0, 1]."""
+        raise NotImplementedError
+
+    def _rest(self, u: Tensor) -> Tensor:
+        return _exactly(self.last, F.silu(self.second(F.silu(u))))
+
+
+class CategoricalOutput(InTurn):
+    """The parameters are the logits of the levels."""
+
+    def __init__(self, settings: Categorical, width: int, values: int) -> None:
+        super().__init__(width, values, settings.hidden, settings.levels)
+        self.levels = settings.levels
+
+    def value_log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
+        """[B, levels], [B] -> [B] nats."""
+        return -F.cross_entropy(parameters, (value * (self.levels - 1)).round().long(), reduction="none")
+
+    def value_sample(self, parameters: Tensor, rng: torch.Generator, temperature: float) -> Tensor:
+        """[B, levels] -> [B] in [0, 1]."""
+        return categorical(parameters / temperature, rng).to(parameters.dtype) / (self.levels - 1)
+
+
+class LogisticsOutput(InTurn):
+    """The parameters are three logits (black, white, mixture), then those of the mixture: logits, places, log-scales.
+
+    At another temperature than 1 the logits are divided by it and the scales multiplied by it.
+    """
+
+    def __init__(self, settings: Logistics, width: int, values: int) -> None:
+        super().__init__(width, values, settings.hidden, 3 + 3 * settings.components)
+        self.levels, self.components = settings.levels, settings.components
+        with torch.no_grad():
+            # Components spread over the levels, each a fifth of their range wide: from one place they'd hardly part.
+            places, log_scales = self.last.bias[3 + settings.components :].chunk(2)
+            places.copy_(torch.linspace(-0.9, 0.9, settings.components) if settings.components > 1 else places)
+            log_scales.fill_(-2.0)
+
+    def value_log_prob(self, parameters: Tensor, value: Tensor) -> Tensor:
+        """[B, parameters], [B] -> [B] nats."""
+        black, white, mixed = parameters[:, :3].log_softmax(1).unbind(1)
+        level = (value * (self.levels - 1)).round()
+        spread = mixed + self._mixture(parameters).log_prob(level.view(-1, 1, 1, 1) / (self.levels - 1))
+        exact = torch.where(level == 0, black, torch.where(level == self.levels - 1, white, -math.inf))
+        return torch.logaddexp(spread, exact)
+
+    def value_sample(self, parameters: Tensor, rng: torch.Generator, temperature: float) -> Tensor:
+        """[B, parameters] -> [B] in [0, 1]."""
+        kind = categorical(parameters[:, :3] / temperature, rng)
+        spread = self._mixture(parameters, temperature).sample(1, rng).flatten()
+        level = (spread * (self.levels - 1)).round()
+        level = torch.where(kind == 2, level, (self.levels - 1) * (kind == 1))
+        return level / (self.levels - 1)
+
+    def _mixture(self, parameters: Tensor, temperature: float = 1.0) -> DiscretisedLogisticMixture:
+        logits, places, log_scales = parameters[:, 3:].chunk(3, 1)
+        tempered = torch.cat((logits / temperature, places, log_scales + math.log(temperature)), 1)
+        return DiscretisedLogisticMixture(tempered[:, :, None, None], 1, self.levels)
+
+
+def categorical(logits: Tensor, rng: torch.Generator) -> Tensor:
+    """An index for each row of logits [B, K], with probability softmax: [B], by the inverse of its distribution.
+
+    An index whose logit is -inf is never drawn.
+    """
+    cumulative = logits.double().softmax(1).cumsum(1)
+    u = uniform((len(logits), 1), rng, cumulative) * cumulative[:, -1:]
+    return (cumulative <= u).sum(1).clamp_max(logits.shape[1] - 1)
+
+
+def _exactly(layer: nn.Linear, h: Tensor) -> Tensor:
+    """The layer in its own precision, also where the rest runs in bfloat16: logits feed exponentials."""
+    with torch.autocast(h.device.type, enabled=False):
+        return layer(h.to(layer.weight.dtype))  # type: ignore[no-any-return]
+
+
+def _at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise RecipeError(f"{name} must be at least 1, not {value}")
+
+
+def _levels(levels: int) -> None:
+    if levels not in (2, 256):
+        raise RecipeError(f"levels must be 2 or 256, not {levels}")
