@@ -6,11 +6,14 @@ import pytest
 import torch
 
 from imprior.errors import RecipeError
+from imprior.nn.causal import MaskedConvolution
 from imprior.nn.recurrent import RowLSTM
 from imprior.nn.transformer import Transformer
 from imprior.settings import from_json, to_json
 
 NETWORKS = {
+    "convolution": MaskedConvolution(width=8, inner=4, dilations=(1, 2, 1)),
+    "convolution-attention": MaskedConvolution(width=8, inner=4, dilations=(1, 1), heads=2),
     "transformer": Transformer(width=8, heads=2, layers=2, expansion=2),
     "transformer-near": Transformer(width=6, heads=1, layers=1, expansion=1, reach=1),
     "row-lstm": RowLSTM(width=6, layers=2),
@@ -59,10 +62,10 @@ def test_gradients_reach_strictly_earlier_positions_and_no_others(settings, trai
         assert (reached[position:] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["transformer", "transformer-near", "row-lstm", "row-lstm-shallow"])
-def test_every_earlier_position_is_seen(name):
+@each_network
+def test_every_earlier_position_is_seen(settings):
     h = grid(1).requires_grad_()
-    out = network(NETWORKS[name])(h).flatten(2)
+    out = network(settings)(h).flatten(2)
     for position in range(1, POSITIONS):
         (gradient,) = torch.autograd.grad(out[:, :, position].sum(), h, retain_graph=True)
         assert (gradient.abs().sum((0, 1)).flatten()[:position] > 0).all()

@@ -27,6 +27,8 @@ from imprior.errors import DataError, RecipeError
 from imprior.models.labelled import checked, drawn, marginal
 from imprior.models.pixel_outputs import Categorical, Joint, Logistics, PatchOutput, categorical
 from imprior.nn.causal import CausalNetwork, MaskedConvolution
+from imprior.nn.recurrent import RowLSTM
+from imprior.nn.transformer import Transformer
 from imprior.promises import Score, Shape, space_of
 
 POSITIONS = 50_000  # patches that are scored or drawn for at a time: bounds the memory whatever the number of images
@@ -47,7 +49,7 @@ class Config:
 
     shape: tuple[int, int, int] = (0, 0, 0)
     patch: int = 2
-    network: MaskedConvolution = field(default_factory=MaskedConvolution)
+    network: MaskedConvolution | RowLSTM | Transformer = field(default_factory=MaskedConvolution)
     output: Joint | Categorical | Logistics = field(default_factory=Joint)
     classes: int | None = None
 
@@ -102,7 +104,21 @@ class Autoregressive(nn.Module):
             DataError: images of another shape than the model's, or labels that it does not know.
         """
         self._check_shape(x)
-        return self._patch_log_prob(self.patches(x), checked(labels, len(x), self.classes)).flatten(1).sum(1)
+        return self.patch_log_prob(self.patches(x), checked(labels, len(x), self.classes)).flatten(1).sum(1)
+
+    def patch_log_prob(self, patches: Tensor, labels: Tensor | None = None) -> Tensor:
+        """log p of each patch given those before it, differentiable.
+
+        Args:
+            patches: [N, H/p, W/p, p·p·C] of whole levels, as `patches` cuts them.
+            labels: int64 [N], of a conditional model.
+
+        Returns:
+            [N, H/p, W/p] nats; their sum over an image is its log-probability.
+        """
+        network, output = cast(CausalNetwork, self.network), cast(PatchOutput, self.output)
+        features = network((2 * patches - 1).permute(0, 3, 1, 2), labels).permute(0, 2, 3, 1)
+        return output.log_prob(features.flatten(0, 2), patches.flatten(0, 2)).view(patches.shape[:3])
 
     @torch.no_grad()
     def score(
@@ -123,7 +139,7 @@ class Autoregressive(nn.Module):
 
         def nats(given: Tensor | None) -> Tensor:
             found = [
-                -self._patch_log_prob(self.patches(x[part]), None if given is None else given[part]).double()
+                -self.patch_log_prob(self.patches(x[part]), None if given is None else given[part]).double()
                 for part in self._parts(len(x))
             ]
             return torch.cat(found).flatten(1).sum(1) if found else x.new_zeros(0, dtype=torch.float64)
@@ -172,12 +188,6 @@ class Autoregressive(nn.Module):
             parts.append(self._drawn(len(values[part]), label, rng, given[part], values[part]))
         return torch.where(known, x, self.images(torch.cat(parts)).to(x.dtype)) if parts else x
 
-    def _patch_log_prob(self, patches: Tensor, labels: Tensor | None) -> Tensor:
-        """[N, H/p, W/p, values] -> log p of each patch given those before it, [N, H/p, W/p]."""
-        network, output = cast(CausalNetwork, self.network), cast(PatchOutput, self.output)
-        features = network((2 * patches - 1).permute(0, 3, 1, 2), labels).permute(0, 2, 3, 1)
-        return output.log_prob(features.flatten(0, 2), patches.flatten(0, 2)).view(patches.shape[:3])
-
     def _drawn(
         self,
         n: int,
@@ -203,7 +213,7 @@ class Autoregressive(nn.Module):
         assert self.classes is not None
         before = known.all(3).flatten(1).cumprod(1).bool()  # [N, L]
         log_prob = [
-            self._patch_log_prob(values, torch.full((len(values),), label, device=values.device)).double()
+            self.patch_log_prob(values, torch.full((len(values),), label, device=values.device)).double()
             for label in range(self.classes)
         ]
         nats = torch.stack([torch.where(before, each.flatten(1), 0).sum(1) for each in log_prob], 1)

@@ -60,8 +60,8 @@ class Seen:
     """What a step goes on from.
 
     Attributes:
-        grid: [N, channels, reach + H, reach + W + reach], the patches so far; around them zeros, and left of each row the
-            end of the row above.
+        grid: [N, channels, reach + H, reach + W + reach], the patches so far; around them zeros, and left of each row
+            the end of the row above.
         keys, values: [layers, N, heads, H·W, width / heads], filled up to the position.
         label: [N, width] or a zero, what is added to each token.
     """
