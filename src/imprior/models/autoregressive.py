@@ -206,7 +206,7 @@ class Autoregressive(nn.Module):
             features = network.step(state, position, 2 * patches[-1] - 1 if patches else None)
             here = (None, None) if known is None or values is None else (known[:, i, j], values[:, i, j])
             patches.append(output.sample(features, rng, temperature=self.temperature, known=here[0], values=here[1]))
-        return torch.stack(patches, 1).unflatten(1, self.grid)
+        return torch.stack(patches, 1).view(n, *self.grid, -1)
 
     def _likely_labels(self, values: Tensor, known: Tensor, rng: torch.Generator) -> Tensor:
         """Labels [N] drawn from p(label | the patches before the first that isn't wholly known)."""

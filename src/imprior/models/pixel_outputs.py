@@ -135,6 +135,7 @@ class JointOutput(nn.Module):
     """features ──► silu ──► hidden ──► silu ──► logits of the states          [M,width] → [M,hidden] → [M,2^values]."""
 
     states: Tensor
+    places: Tensor
 
     def __init__(self, settings: Joint, width: int, values: int) -> None:
         super().__init__()
@@ -192,7 +193,7 @@ class InTurn(nn.Module):
         """Of all values at once: [M, width], [M, values] -> [M, values, parameters]."""
         among = (self.among * self.before).flatten(0, 1)
         u = self.features(F.silu(features)) + F.linear(2 * patches - 1, among)
-        return self._rest(u.unflatten(1, (self.values, -1)))
+        return self._rest(u.view(len(features), self.values, -1))
 
     def log_prob(self, features: Tensor, patches: Tensor) -> Tensor:
         """[M, width], [M, values] -> [M] nats."""
@@ -210,7 +211,7 @@ class InTurn(nn.Module):
     ) -> Tensor:
         """Draw the values in turn, [M, values]; what is known is put in its place when its turn comes."""
         patch = features.new_zeros(len(features), self.values)
-        first = self.features(F.silu(features)).unflatten(1, (self.values, -1))  # [M, values, hidden]
+        first = self.features(F.silu(features)).view(len(features), self.values, -1)  # [M, values, hidden]
         for i in range(self.values):
             u = first[:, i] + F.linear(2 * patch[:, :i] - 1, self.among[i, :, :i])
             patch[:, i] = self.value_sample(self._rest(u), rng, temperature).to(patch.dtype)

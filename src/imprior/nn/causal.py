@@ -24,7 +24,7 @@ References: van den Oord, Kalchbrenner & Kavukcuoglu 2016, Pixel recurrent neura
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,9 @@ class MaskedConvolutionNetwork(nn.Module):
 
     def begin(self, n: int, labels: Tensor | None, like: Tensor) -> State:
         """A map of zeros for each layer."""
-        return State([layer.cache(n, self.grid, like) for layer in (self.first, *self.layers)], labels)
+        return State(
+            [cast("Block | Attention", layer).cache(n, self.grid, like) for layer in (self.first, *self.layers)], labels
+        )
 
     def step(self, state: State, position: int, before: Tensor | None) -> Tensor:
         """The features at one position, [N, width]."""
@@ -126,10 +128,10 @@ class MaskedConvolutionNetwork(nn.Module):
         if j == 0:
             row = self.first.above(first, i) + self.position[i, :, : self.position.shape[2] // 2]
             for layer, cache in zip(self.layers, caches, strict=True):
-                row = layer.above(cache, i, row, state.labels)
+                row = cast("Block | Attention", layer).above(cache, i, row, state.labels)
         h: Tensor = self.first.at(first, i, j) + self.position[i, j]
         for layer, cache in zip(self.layers, caches, strict=True):
-            h = layer.step(cache, i, j, h, state.labels)
+            h = cast("Block | Attention", layer).step(cache, i, j, h, state.labels)
         return h
 
 
@@ -311,7 +313,7 @@ class Attention(nn.Module):
         width = h.shape[1]
         q, k_and_v = self.into(self.norm(h)).split((width, 2 * width), 1)
         cache[:, i, j] = k_and_v
-        seen = cache.flatten(1, 2)[:, : i * cache.shape[2] + j + 1].unflatten(2, (2, self.heads, -1))  # [N,l,2,heads,D]
-        q = q.reshape(len(h), self.heads, 1, -1)
-        mixed = F.scaled_dot_product_attention(q, *seen.permute(2, 0, 3, 1, 4).unbind(0))  # [N, heads, 1, D]
+        seen = cache.flatten(1, 2)[:, : i * cache.shape[2] + j + 1]
+        k, v = seen.reshape(*seen.shape[:2], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)  # [N, heads, l, D]
+        mixed = F.scaled_dot_product_attention(q.reshape(len(h), self.heads, 1, -1), k, v)  # [N, heads, 1, D]
         return h + F.pad(self.out(mixed.flatten(1)), (width // 2, 0))

@@ -20,10 +20,10 @@ recipe = Recipe(
         objective=Likelihood(),
         optimiser=Optimiser("adamw", rate=2e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
-        images=3_000_000,
-        batch=128,
+        images=3_500_000,
+        batch=64,
         average=50_000,
         precision="bfloat16",
-        check=135_000,
+        check=108_000,
     ),
 )
