@@ -15,7 +15,6 @@ with inverse autoregressive flow (inference from the top down); Vahdat & Kautz 2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,16 +24,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imprior import bounds
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.distributions.ladder import LadderPosterior, LadderPrior
 from imprior.errors import DataError, RecipeError
-from imprior.models.coded import CodesLatents
+from imprior.models.latent import LatentModel
 from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
 from imprior.models.priors import Flow, Mixture, Standard, Vamp
 from imprior.nn.dense import GatedLayer, linear
-from imprior.promises import Distribution, Score, Shape, space_of
-from imprior.randomness import generator
+from imprior.promises import Distribution, Shape
 
 
 @dataclass(frozen=True)
@@ -75,22 +72,22 @@ class Config:
         return Ladder(self)
 
 
-class Ladder(CodesLatents):
+class Ladder(LatentModel):
     """Keeps LatentVariable, Scores, Samples, Denoises, Codes and Calibrates."""
-
-    classes: int | None = None
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.shape: Shape = config.shape
         self.levels = config.likelihood.levels
-        channels, pixels = config.shape[0], math.prod(config.shape)
-        self.up = nn.ModuleList(GatedLayer(i, o) for i, o in pairwise((pixels, *config.widths)))
+        channels, height, width = config.shape
+        self.up = nn.ModuleList(GatedLayer(i, o) for i, o in pairwise((channels * height * width, *config.widths)))
         self.top = linear(config.widths[-1], 2 * config.latents[-1])
         self.descent = Descent(config)
-        channels_out = config.likelihood.channels(channels)
-        self.pixels = linear(config.widths[0], channels_out * pixels // channels if channels else 0)
+        self.pixels = nn.Sequential(
+            linear(config.widths[0], config.likelihood.channels(channels) * height * width),
+            nn.Unflatten(-1, (-1, height, width)),
+        )
         self.observation = config.likelihood.build(channels)
         self.prior_module = config.prior.build((config.latents[-1],), config.shape)
 
@@ -109,51 +106,7 @@ class Ladder(CodesLatents):
 
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x | z) for z [N, D]: a batch of N distributions over images."""
-        h = self.pixels(self.descent(z)).to(z.dtype)  # [N, width] → [N, C'·H·W]
-        return self.observation(h.unflatten(-1, (-1, *self.config.shape[1:])))  # type: ignore[no-any-return]
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Each rung's posterior mean given those of the rungs above it: [N, C, H, W] -> [N, D], the top first."""
-        return self.posterior(x).mean
-
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """The likelihood's mean: [N, D] -> [N, C, H, W]."""
-        return self.likelihood(z).mean
-
-    def latent(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n codes from the prior."""
-        return self.prior().sample(n, rng)
-
-    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        """Draw n images: z ~ p(z), then x ~ p(x | z)."""
-        return self.likelihood(self.latent(n, rng)).sample(1, rng)[0]
-
-    def denoise(self, y: Tensor, sigma: float | None = None) -> Tensor:
-        """The mean image of the noisy image's code; `sigma` is not used."""
-        return self.decode(self.encode(y))
-
-    @torch.no_grad()
-    def score(
-        self, x: Tensor, labels: Tensor | None = None, samples: int = 1, rng: torch.Generator | None = None
-    ) -> Score:
-        """Bound on minus log p(x): minus the ELBO for one sample, the importance-weighted bound for more.
-
-        Args:
-            x: [N, C, H, W]; exactly 0 or 1 for a Bernoulli likelihood, whole 8-bit levels for a logistic mixture.
-            labels: not used.
-            samples: draws of z for each image.
-            rng: where they come from; a fixed seed if None.
-
-        Raises:
-            DataError: grey values given to a likelihood over binary images, or values between the 8-bit levels.
-        """
-        bounds.check_levels(x, self.levels)
-        rng = rng if rng is not None else generator(0, "score", device=x.device)
-        if samples == 1:
-            parts = bounds.elbo(self, x, rng=rng, own_noise=True)  # whatever batch an image stands in
-            return Score(-parts.bound.double(), "bound", space_of(self), "ELBO, 1 sample")
-        nats = bounds.importance_bound(self, x, samples=samples, rng=rng)
-        return Score(nats, "bound", space_of(self), f"importance-weighted, {samples} samples")
+        return self.observation(self.pixels(self.descent(z)).to(z.dtype))  # type: ignore[no-any-return]
 
     def _ascend(self, x: Tensor) -> tuple[DiagonalGaussian, list[Tensor]]:
         """q(z_top | x), and the layers h₁, h₂, … below it."""
@@ -178,8 +131,8 @@ class Descent(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         widths, self.sizes = config.widths[::-1], config.latents[::-1]
-        inputs = [self.sizes[0], *(above + size for above, size in zip(widths, self.sizes[1:], strict=False))]
-        inputs[-1] += sum(self.sizes[:-1])
+        inputs = [self.sizes[0], *(width + size for width, size in zip(widths, self.sizes[1:], strict=False))]
+        inputs[-1] = widths[-2] + sum(self.sizes)
         self.states = nn.ModuleList(GatedLayer(i, o) for i, o in zip(inputs, widths, strict=True))
         self.rungs = nn.ModuleList(
             Rung(above, width, size, config)
@@ -188,20 +141,19 @@ class Descent(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """All rungs' draws [N, D] -> the layer before the pixels [N, width]."""
-        *draws, bottom = z.split(list(self.sizes), -1)
         state = None
-        for rung, draw in enumerate(draws):
+        for rung, draw in enumerate(z.split(list(self.sizes), -1)[:-1]):
             state = self.state(rung, state, draw)
-        assert state is not None
-        return self.states[-1](torch.cat((state, bottom, *draws), -1))  # type: ignore[no-any-return]
+        return self.state(len(self.sizes) - 1, state, z)
 
     def evidence(self, layers: Sequence[Tensor]) -> list[Tensor]:
         """What the image says to each rung below the top, from its layers h₁, h₂, …: once, for all draws."""
         return [rung.from_image(h) for rung, h in zip(self._rungs, reversed(layers), strict=True)]
 
     def state(self, rung: int, above: Tensor | None, z: Tensor) -> Tensor:
-        """[..., width above], [..., size] -> [..., width], for rungs above the bottom."""
-        return self.states[rung](z if above is None else torch.cat((above, z.to(above.dtype)), -1))  # type: ignore[no-any-return]
+        """What is above, [..., width], and a draw, [..., size], -> [..., width]."""
+        given = z if above is None else torch.cat((above, z.to(above.dtype)), -1)
+        return self.states[rung](given)  # type: ignore[no-any-return]
 
     def prior(self, rung: int, above: Tensor) -> DiagonalGaussian:
         """p(z_rung | z above)."""
