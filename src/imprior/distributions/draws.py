@@ -28,6 +28,18 @@ def uniform(shape: Sequence[int], rng: torch.Generator | None, like: Tensor) -> 
     return torch.rand(tuple(shape), generator=rng, device=rng.device, dtype=like.dtype).to(like.device)
 
 
+def categorical(log_weights: Tensor, rng: torch.Generator | None) -> Tensor:
+    """One index for each row of unnormalised log-weights [N, K]: int64 [N].
+
+    >>> categorical(torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]]), torch.Generator())
+    tensor([0, 1])
+    """
+    # In float64: rounding of the sums must not give an entry of weight zero a chance that it does not have.
+    cumulative = log_weights.double().softmax(1).cumsum(1)
+    draws = uniform((len(log_weights), 1), rng, cumulative) * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, draws, right=True)[:, 0].clamp_max(log_weights.shape[1] - 1)
+
+
 def _fresh(device: torch.device) -> torch.Generator:
     rng = torch.Generator(device)
     rng.seed()
