@@ -14,7 +14,7 @@ import torch
 from imprior import fit, loading, recipes, runs
 from imprior.data.batches import Images
 from imprior.data.settings import Data
-from imprior.errors import RecipeError, RunError
+from imprior.errors import DataError, RecipeError, RunError
 from imprior.fit import steps
 from imprior.models import autoencoder, pca, vae
 from imprior.nn.dense import Dense
@@ -156,6 +156,13 @@ def test_the_model_does_not_depend_on_its_data_being_of_another_size(tmp_path):
     with pytest.raises(RecipeError, match="1x5x5"):
         fit.train(replace(AE, model=replace(AE.model, shape=(1, 5, 5))), (images(), None), tmp_path)
     assert not tmp_path.joinpath("recipe.json").exists()
+
+
+def test_validation_images_of_another_size_are_refused_before_the_training_begins(tmp_path):
+    other = Images(torch.zeros(4, 1, 5, 5, dtype=torch.uint8), None, (), "")
+    with pytest.raises(DataError, match=r"training of \(1, 6, 6\), but for validation of \(1, 5, 5\)"):
+        fit.train(AE, (images(), other), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 WORKER = """

@@ -217,7 +217,7 @@ def _refuse_broken(broken: list[DataError], count: int, on_broken: Broken) -> No
         return
     named = "; ".join(str(error) for error in broken[:5]) + (f"; and {len(broken) - 5} more" if len(broken) > 5 else "")
     if on_broken == "refuse":
-        raise DataError(f'{len(broken)} of {count} images can\'t be read: {named} (skip them with on_broken="skip")')
+        raise DataError(f'{len(broken)} of {count} images can\'t be read: {named} (on-broken: "skip" leaves them out)')
     warnings.warn(f"left out {len(broken)} of {count} images: {named}", stacklevel=2)
 
 

@@ -74,6 +74,11 @@ def train(
             if recipe.data.validation or "validation" in prepare.splits(data):
                 held_out = prepare.load(data, recipe.data, "validation", on_broken=on_broken)
         recipe = recipe.with_shape(shape_of(images, recipe))
+        if held_out is not None and len(held_out) and shape_of(held_out, recipe) != recipe.model.shape:
+            raise DataError(
+                f"images for training of {recipe.model.shape}, but for validation of {shape_of(held_out, recipe)} "
+                "(channels, height, width): train with data.size=… and data.channels=…"
+            )
         model = build(recipe).to(_device(group))
         if init is not None:
             first = runs.find(init)
