@@ -197,7 +197,7 @@ def test_the_score_without_a_label_is_that_of_the_mixture_over_labels(name):
     torch.testing.assert_close(model.score(x).nats, mixture)
 
 
-@each
+@where(lambda e: {"Samples", "Scores"} & {*e.promises})
 def test_labels_that_the_model_does_not_know_are_refused(name):
     model = build(EXAMPLES[name])
     if model.classes is None:

@@ -8,6 +8,7 @@ import torch
 from imprior.errors import CapabilityError
 from imprior.promises import (
     PROMISES,
+    Classifies,
     Codes,
     Completes,
     Denoises,
@@ -25,8 +26,10 @@ KEPT = {
     "bernoulli-vae": ["Decodes", "Encodes", "LatentVariable", "Scores", "Samples"],
     "pixels": ["Scores", "Samples", "Completes"],
     "identity": ["Decodes", "Encodes"],
+    "linear-decoder": ["Decodes"],
     "levels": ["Codes"],
     "shrinkage": ["Denoises"],
+    "brightness": ["Classifies"],
 }
 
 
@@ -72,6 +75,9 @@ def test_what_a_toy_gives_has_the_shape_that_its_promise_says(name: str) -> None
         latents = toy.analyse(x, 0)
         assert latents.shape == tuple(x.shape)
         assert torch.equal(toy.synthesise(latents, 0), x) == toy.lossless
+    if isinstance(toy, Classifies):
+        assert len(toy.features(x)) == 3 and toy.classify(x).shape == (3, 2)
+        assert torch.allclose(toy.classify(x).exp().sum(1), torch.ones(3))
     if isinstance(toy, Completes):
         known = torch.rand(3, 1, 3, 3, generator=rng()) < 0.5
         assert torch.equal(toy.complete(x, known, rng())[known], x[known])

@@ -178,6 +178,29 @@ class Identity:
         return torch.rand(n, 9, generator=rng)
 
 
+class LinearDecoder:
+    """z ~ N(0, diag(deviation²)), x = W z + offset with orthonormal columns of W; keeps Decodes and no more.
+
+    So the latent of an image is (x - offset) W, and what it leaves of an image is the part across the columns.
+    """
+
+    shape: Shape = (1, 3, 3)
+    levels: int | None = None
+    classes: int | None = None
+
+    def __init__(self, deviation: tuple[float, ...] = (0.5, 0.2), *, dtype: torch.dtype = torch.float32) -> None:
+        rng = torch.Generator().manual_seed(2)
+        self.weight = torch.linalg.qr(torch.randn(9, len(deviation), generator=rng, dtype=torch.float64))[0].to(dtype)
+        self.offset = torch.linspace(0.6, 0.4, 9, dtype=dtype)
+        self.deviation = torch.tensor(deviation, dtype=dtype)
+
+    def latent(self, n: int, rng: torch.Generator) -> Tensor:
+        return self.deviation * torch.randn(n, len(self.deviation), generator=rng, dtype=self.weight.dtype)
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        return (z @ self.weight.T + self.offset).view(-1, 1, 3, 3)
+
+
 class Levels:
     """Writes each pixel's 8-bit level k with one table; keeps Codes (lossless, exact).
 
@@ -228,11 +251,32 @@ class Shrinkage:
         return 0.5 + self.spread**2 / (self.spread**2 + noise) * (y - 0.5)
 
 
+class Brightness:
+    """Class 1 above half of the light, class 0 below, as a logistic function of it; features are the pixels.
+
+    Keeps Classifies.
+    """
+
+    shape: Shape = (1, 3, 3)
+    levels: int | None = None
+    classes: int | None = 2
+    measure = "FD-toy"
+
+    def features(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+    def classify(self, x: Tensor) -> Tensor:
+        logit = 20 * (x.flatten(1).mean(1) - 0.5)
+        return torch.stack((-logit, logit), 1).log_softmax(1)
+
+
 TOYS: dict[str, Callable[[], Any]] = {
     "linear-gaussian": LinearGaussian,
     "bernoulli-vae": BernoulliVae,
     "pixels": Pixels,
     "identity": Identity,
+    "linear-decoder": LinearDecoder,
     "levels": Levels,
     "shrinkage": Shrinkage,
+    "brightness": Brightness,
 }

@@ -227,7 +227,35 @@ class Calibrates(Model, Protocol):
         ...
 
 
-PROMISES: tuple[type, ...] = (Decodes, Encodes, LatentVariable, Scores, Samples, Denoises, Completes, Codes)
+@runtime_checkable
+class Classifies(Model, Protocol):
+    """Tells which class an image is of, by features that distances between sets of images are measured in.
+
+    `measure` is what the Fréchet distance in these features is called: "FD-mnist-v1".
+    """
+
+    measure: str
+
+    def features(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, F], each of mean 0 and variance 1 over the training images."""
+        ...
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Log-probabilities of the classes: [N, C, H, W] -> [N, K]."""
+        ...
+
+
+PROMISES: tuple[type, ...] = (
+    Decodes,
+    Encodes,
+    LatentVariable,
+    Scores,
+    Samples,
+    Denoises,
+    Completes,
+    Codes,
+    Classifies,
+)
 
 P = TypeVar("P")
 

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from imprior.distributions.draws import normal
 from imprior.errors import RecipeError
 from imprior.models.labelled import checked, drawn
-from imprior.nn.dense import linear
 from imprior.nn.generator import Residual
 from imprior.promises import Shape
 
@@ -114,19 +113,20 @@ class GAN(nn.Module):
 
 
 class Critic(nn.Module):
-    """w · φ(x) + b, and e(label) · φ(x) / √features on top for a conditional one (Miyato & Koyama 2018, eq. 5)."""
+    """w · φ(x), and e(label) · φ(x) / √features on top for a conditional one (Miyato & Koyama 2018, eq. 5)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        width = config.network.features
         self.features = config.network.critic(config.shape)
-        self.output = linear(config.network.features, 1)
+        self.output = nn.Parameter(torch.randn(width) / math.sqrt(width))
         if config.classes is not None:
-            self.embedding = nn.Embedding(config.classes, config.network.features)
+            self.embedding = nn.Embedding(config.classes, width)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
         """[N, C, H, W] and labels [N] -> [N]."""
         features = self.features(2 * x - 1)  # [N,F]
-        output = self.output(features)[:, 0]
         if labels is None:
-            return output  # type: ignore[no-any-return]
-        return output + (self.embedding(labels) * features).sum(1) / math.sqrt(features.shape[1])  # type: ignore[no-any-return]
+            return features @ self.output  # type: ignore[no-any-return]
+        weights = self.output + self.embedding(labels) / math.sqrt(len(self.output))
+        return (features * weights).sum(1)  # type: ignore[no-any-return]

@@ -73,8 +73,14 @@ class Residual:
         for (_, finer), (stage, coarser) in pairwise(stages):
             layers += [nn.LeakyReLU(SLOPE), convolution(finer, coarser, 2, stride=2, gain=GAIN)]
             layers += self._stage(stage, coarser)
-        features = linear(math.prod(self._grid(shape)), self.features, GAIN)
-        return nn.Sequential(*layers, nn.LeakyReLU(SLOPE), nn.Flatten(), features)
+        return nn.Sequential(*layers, nn.LeakyReLU(SLOPE), nn.Flatten(), self._features(shape))
+
+    def _features(self, shape: tuple[int, int, int]) -> nn.Linear:
+        """Without offsets: they would add a constant to the critic's output, which losses by pairs never see."""
+        inputs = math.prod(self._grid(shape))
+        layer = nn.Linear(inputs, self.features, bias=False)
+        nn.init.normal_(layer.weight, std=GAIN / math.sqrt(inputs))
+        return layer
 
     def _grid(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Channels, height and width at the coarsest stage."""
