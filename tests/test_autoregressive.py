@@ -227,7 +227,8 @@ def test_scoring_and_drawing_in_parts_change_nothing(monkeypatch):
     model = build(EXAMPLES["pixelcnn-patches"], dtype=DOUBLE)
     x = images(model, 7, dtype=DOUBLE)
     whole = model.score(x).nats
-    monkeypatch.setattr(autoregressive, "POSITIONS", 5)
+    monkeypatch.setattr(autoregressive, "SCORED", 5)
+    monkeypatch.setattr(autoregressive, "DRAWN", 7)
     torch.testing.assert_close(model.score(x).nats, whole)
     assert model.sample(7, rng()).shape == x.shape and model.sample(0, rng()).shape == (0, *x.shape[1:])
     assert model.complete(x, x > 2, rng(), torch.arange(7) % 3).shape == x.shape

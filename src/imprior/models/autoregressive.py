@@ -31,7 +31,9 @@ from imprior.nn.recurrent import RowLSTM
 from imprior.nn.transformer import Transformer
 from imprior.promises import Score, Shape, space_of
 
-POSITIONS = 50_000  # patches that are scored or drawn for at a time: bounds the memory whatever the number of images
+# Patches at a time, which bounds the memory whatever the number of images: scoring holds the layer at work and the
+# parameters of all of them, drawing the caches of all layers.
+SCORED, DRAWN = 50_000, 100_000
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ class Autoregressive(nn.Module):
             [N, H/p, W/p] nats; their sum over an image is its log-probability.
         """
         network, output = cast(CausalNetwork, self.network), cast(PatchOutput, self.output)
+        labels = None if labels is None else labels.to(patches.device)
         features = network((2 * patches - 1).permute(0, 3, 1, 2), labels).permute(0, 2, 3, 1)
         return output.log_prob(features.flatten(0, 2), patches.flatten(0, 2)).view(patches.shape[:3])
 
@@ -140,7 +143,7 @@ class Autoregressive(nn.Module):
         def nats(given: Tensor | None) -> Tensor:
             found = [
                 -self.patch_log_prob(self.patches(x[part]), None if given is None else given[part]).double()
-                for part in self._parts(len(x))
+                for part in self._parts(len(x), SCORED)
             ]
             return torch.cat(found).flatten(1).sum(1) if found else x.new_zeros(0, dtype=torch.float64)
 
@@ -150,7 +153,7 @@ class Autoregressive(nn.Module):
     def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Draw n images patch by patch: [n, C, H, W]. Labels that a conditional model isn't given are drawn, too."""
         labels = drawn(labels, n, self.classes, rng)
-        parts = [self._drawn(len(range(n)[part]), _of(labels, part), rng) for part in self._parts(n)]
+        parts = [self._drawn(len(range(n)[part]), _of(labels, part), rng) for part in self._parts(n, DRAWN)]
         return self.images(torch.cat(parts)) if parts else self._like().new_zeros(0, *self.config.shape)
 
     @torch.no_grad()
@@ -181,7 +184,7 @@ class Autoregressive(nn.Module):
         values = self.patches(filled).to(self._like())
         given = self.patches(known.expand_as(x))
         parts = []
-        for part in self._parts(len(x)):
+        for part in self._parts(len(x), SCORED):
             label = checked(_of(labels, part), len(values[part]), self.classes) if labels is not None else None
             if self.classes is not None and label is None:
                 label = self._likely_labels(values[part], given[part], rng)
@@ -219,9 +222,9 @@ class Autoregressive(nn.Module):
         nats = torch.stack([torch.where(before, each.flatten(1), 0).sum(1) for each in log_prob], 1)
         return categorical(nats, rng)
 
-    def _parts(self, n: int) -> Iterator[slice]:
-        """Slices of n images of so many positions at a time."""
-        step = max(1, POSITIONS // math.prod(self.grid))
+    def _parts(self, n: int, positions: int) -> Iterator[slice]:
+        """Slices of n images, of about so many positions each."""
+        step = max(1, positions // math.prod(self.grid))
         return (slice(start, start + step) for start in range(0, n, step))
 
     def _like(self) -> Tensor:
