@@ -140,25 +140,46 @@ def render(title: str, sections: Sequence[Section], *, lead: str = "", language:
     for number, section in enumerate(sections, 1):
         inner = "\n".join(_part(part) for part in section.parts)
         body.append(f'<section id="s{number}">\n<h2>{escape(section.title)}</h2>\n{inner}\n</section>')
+    return document(title, [text for text in body if text], language=language)
+
+
+def document(title: str, body: Sequence[str], *, style: str = STYLE, policy: str = POLICY, language: str = "en") -> str:
+    """HTML around a page's body: its head, with all style and what the page may do.
+
+    Args:
+        title: of the window.
+        body: HTML, escaped already.
+        style: CSS.
+        policy: what the page may load and run.
+        language: of the text.
+    """
     head = [
         '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>{escape(title)}</title>",
-        f"<style>\n{STYLE}\n</style>",
+        f"<style>\n{style}\n</style>",
     ]
     lines = ["<!DOCTYPE html>", f'<html lang="{escape(language)}">', "<head>", *head, "</head>", "<body>"]
-    return "\n".join([*lines, *(text for text in body if text), "</body>", "</html>", ""])
+    return "\n".join([*lines, *body, "</body>", "</html>", ""])
+
+
+def data_uri(data: bytes) -> str:
+    """A picture file's bytes as a link that holds them.
+
+    Raises:
+        ImpriorError: a picture in none of the formats that browsers show.
+    """
+    return f"data:{_mime(data)};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _part(part: Part) -> str:
     if isinstance(part, str):
         return _paragraphs(part)
     if isinstance(part, Picture):
-        encoded = base64.b64encode(part.data).decode("ascii")
         caption = f"<figcaption>{escape(part.caption)}</figcaption>" if part.caption else ""
-        source = f"data:{_mime(part.data)};base64,{encoded}"
-        return f'<figure><img src="{source}" alt="{escape(part.alt or part.caption)}">{caption}</figure>'
+        alt = escape(part.alt or part.caption)
+        return f'<figure><img src="{data_uri(part.data)}" alt="{alt}">{caption}</figure>'
     if isinstance(part, Table):
         return _table(part)
     if isinstance(part, Code):
