@@ -115,7 +115,7 @@ class CausalRows(nn.Module):
             self._next_row(state, row)
             before = torch.zeros_like(state.row[:, :, 0])
         assert before is not None
-        features = state.above[:, column] + self.from_left(before)
+        features: Tensor = state.above[:, column] + self.from_left(before)
         for layer, along in enumerate(self.along):
             out, state.along[layer] = along(features[:, None], state.along[layer])
             features = features + out[:, 0]

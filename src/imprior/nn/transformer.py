@@ -97,7 +97,7 @@ class CausalTransformer(nn.Module):
         ends = F.pad(h[..., -1:], (0, 0, 1, 0))[:, :, :-1]  # in the margin left of a row: the end of the row above
         padded = F.pad(torch.cat((ends, h), 3), (reach - 1, reach, reach, 0))
         windows = F.unfold(padded, self.window)  # [N, channels·window, H·W]
-        windows = windows.unflatten(1, (h.shape[1], -1))[:, :, : self.earlier]
+        windows = windows.view(*h.shape[:2], -1, windows.shape[2])[:, :, : self.earlier]
         tokens = self.embed(windows.flatten(1, 2).transpose(1, 2))  # [N, H·W, width]
         tokens = tokens + (self.row + self.column).flatten(0, 1) + self._label(labels, h)[..., None, :]
         for block in self.blocks:
