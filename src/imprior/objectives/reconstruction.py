@@ -67,7 +67,7 @@ class Reconstruction:
             z, parts["contractive"] = contraction(model, given, rng)
         else:
             z = model.encode(given)
-        parts = {"error": self._error(model, z, batch.x)} | parts
+        parts = {"error": self.of(model, z, batch.x)} | parts
         loss = parts["error"]
         if self.contractive:
             loss = loss + self.contractive * parts["contractive"]
@@ -76,8 +76,8 @@ class Reconstruction:
             loss = loss + self.sparse * parts["sparse"]
         return Parts(loss, {name: value.detach() for name, value in parts.items()})
 
-    def _error(self, model: Encodes, z: Tensor, x: Tensor) -> Tensor:
-        """Summed over pixels, averaged over images: a scalar."""
+    def of(self, model: Encodes, z: Tensor, x: Tensor) -> Tensor:
+        """The error alone, of codes z [N, …] of images x: summed over pixels, averaged over images, a scalar."""
         height, width = x.shape[-2:]  # networks that pad give larger images back
         if self.error == "squared":
             return F.mse_loss(model.decode(z)[..., :height, :width], x, reduction="sum") / len(x)
