@@ -6,10 +6,14 @@ import math
 import pytest
 import torch
 
+from imprior import face
 from imprior.data.batches import Images
 from imprior.errors import CapabilityError, DataError
+from imprior.face.quality import quality as measure
 from imprior.models import classifier
 from imprior.nn.dense import Dense
+from imprior.objectives.classification import Classification
+from imprior.parts import Batch
 from imprior.tasks import quality
 from toys import TOYS, BernoulliVae, Brightness, Identity
 
@@ -241,9 +245,6 @@ def test_a_feature_that_never_changes_stays_zero():
 
 
 def test_classification_is_the_cross_entropy_with_smoothed_targets():
-    from imprior.objectives.classification import Classification
-    from imprior.parts import Batch
-
     model = classifier.Config((1, 3, 3), Dense((20,)), 6, 3).build().double()
     x, labels = TRAINING.x(slice(8)).double(), torch.arange(8) % 3
     batch = Batch(x, labels, None, None, torch.arange(8))
@@ -262,3 +263,44 @@ def test_classification_is_the_cross_entropy_with_smoothed_targets():
         Classification()(model, Batch(x, labels + 2, None, None, torch.arange(8)), rng=rng(), progress=0.0)
     with pytest.raises(DataError, match="this model is for"):
         model.features(torch.zeros(1, 1, 4, 4))
+
+
+@pytest.fixture(scope="module")
+def runs(bars, tmp_path_factory):
+    """A classifier and a generator of bars."""
+    place = tmp_path_factory.mktemp("quality")
+    small = ["model.network.channels=8,8", "model.width=6", "training.images=3200", "training.batch=64"]
+    face.train("mnist-classifier", bars, place / "classifier", overrides=[*small, "training.check=3200"])
+    face.train("mnist-pca", bars, place / "pca")
+    return place
+
+
+def test_command_prints_writes_and_says_json(imprior, runs, bars, tmp_path):
+    common = ("quality", runs / "pca", "--data", bars, "--classifier", runs / "classifier")
+    shown = imprior(*common, "-o", tmp_path / "quality.html")
+    assert shown.code == 0 and "FD-mnist-v1" in shown.out and "real images" in shown.out and "n = 30" in shown.out
+    page = (tmp_path / "quality.html").read_text()
+    assert "nearest training image" in page and "data:image/png" in page
+    assert imprior(*common, "-o", tmp_path / "pairs.png").code == 0 and (tmp_path / "pairs.png").stat().st_size > 1000
+    said = json.loads(imprior(*common, "-n", 25, "--json").out)[str(runs / "pca")]
+    assert said["n"] == 25 and said["measure"] == "FD-mnist-v1" and said["real"]["accuracy"] > 0.9
+    assert said["protocol"]["training"]["n"] == 270 and said["samples"]["fd"] > said["real"]["fd"]
+
+
+def test_command_refuses_what_it_can_not_measure(imprior, runs, bars, tmp_path):
+    common = ("quality", runs / "pca", "--data", bars)
+    assert "no embedded classifier was trained on these images" in imprior(*common).line
+    assert "does not keep the promise Classifies" in imprior(*common, "--classifier", runs / "pca").line
+    assert "no picture format" in imprior(*common, "-o", tmp_path / "pairs.xyz").line
+    few = imprior(*common, "--classifier", runs / "classifier", "-n", 31)
+    assert few.code == 2 and "at least 62; there are 60" in few.line
+
+
+def test_the_classifier_of_a_source_is_the_embedded_one_that_was_trained_on_it(runs, bars, monkeypatch):
+    from imprior.runs import Run
+
+    monkeypatch.setattr("imprior.runs.embedded", lambda: {p.name: Run(p) for p in (runs / "pca", runs / "classifier")})
+    by_itself = measure(runs / "pca", bars, n=25, seed=1).record()
+    named = measure(runs / "pca", bars, n=25, seed=1, classifier=runs / "classifier").record()
+    assert by_itself["samples"] == named["samples"]
+    assert by_itself["protocol"] == named["protocol"]
