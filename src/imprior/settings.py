@@ -113,6 +113,8 @@ def _override(settings: Any, keys: list[str], text: str, path: str, through: tup
         if not dataclasses.is_dataclass(old):
             raise RecipeError(f"unknown key '{path}': '{head}' has no parts here")
         new = _override(old, rest, text, path, ())
+    elif dataclasses.is_dataclass(old) and text in (type(old).__name__, _snake(type(old))):
+        new = cast(Any, type(old))()  # also where the field's type is a protocol, which can't list who keeps it
     else:
         new = _check(_parse(text, hint, path), hint, path)
     try:
