@@ -9,8 +9,7 @@ All distances depend on n, so the floor is taken with the same n, and both are o
 A model of binary images is judged beside real images that are binarized as its likelihood's are. Samples are rounded
 to the 8-bit levels that real images have.
 
-References: metrics.frechet, metrics.kernel_distance, metrics.manifold; for memorisation: Carlini et al. 2023,
-Extracting training data from diffusion models (section 5, distances relative to the next neighbours').
+What the figures are: metrics.frechet, metrics.kernel_distance, metrics.manifold and tasks.memory.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,13 +29,11 @@ from imprior.errors import DataError
 from imprior.metrics.frechet import PER_FEATURE, frechet_distance
 from imprior.metrics.kernel_distance import KernelDistance, kernel_distance
 from imprior.metrics.manifold import Manifold, manifold
-from imprior.metrics.nearest import nearest
 from imprior.promises import Classifies, Decodes, require, space_of
 from imprior.tasks import sample
+from imprior.tasks.memory import Memory, nearness
 from imprior.tasks.protocol import Presentation, evaluating, fits, presentation, same_size
 
-NEXT = 50  # neighbours after the nearest, whose mean distance it is compared with
-FLAGGED = 0.5  # a nearest image at less than this part of it is suspicious
 WORST = 16  # pairs that are shown
 MOST = 10_000  # images that are measured by default
 
@@ -63,37 +60,6 @@ class Distances:
 
 
 @dataclass(frozen=True)
-class Memory:
-    """How near samples are to training images, beside how near held-out images are.
-
-    Attributes:
-        space: where distances are taken: "pixels" or "features".
-        median: distance to the nearest training image, of the samples.
-        held_out_median: the same of real images that took no part in training.
-        close: share of the samples that are nearer than 99 % of the held-out images; 0.01 is what chance gives.
-        flagged: share of the samples whose nearest training image is at less than half the mean distance of the next
-            50.
-        held_out_flagged: the same of held-out images.
-    """
-
-    space: Literal["pixels", "features"]
-    median: float
-    held_out_median: float
-    close: float
-    flagged: float
-    held_out_flagged: float
-
-    @property
-    def ratio(self) -> float:
-        """Of the medians: 1 where samples are as far from training images as new images are, below 1 nearer."""
-        return self.median / self.held_out_median if self.held_out_median else float("inf")
-
-    def record(self) -> dict[str, Any]:
-        """JSON values."""
-        return {k: v for k, v in asdict(self).items() if k != "space"} | {"ratio": self.ratio}
-
-
-@dataclass(frozen=True)
 class Quality:
     """What was found, and by which protocol.
 
@@ -108,7 +74,7 @@ class Quality:
         class_divergence: of an unconditional model, KL divergence in nats of the samples' classes (as the classifier
             tells them) from those of the real images; None of conditional ones.
         memory: in pixels and in features; empty without training images.
-        worst: samples [W, C, H, W] whose nearest training image is nearest by the measure of `flagged`, in pixels.
+        worst: samples [W, C, H, W] whose nearest training image stands out most among the next, in pixels.
         copied: their nearest training images.
         seconds_per_image: of sampling.
         protocol: how it was measured.
@@ -188,20 +154,28 @@ def run(
     conditional = getattr(model, "classes", None) is not None
     if conditional and labels_a is None:
         raise DataError("this model is conditional: it draws for the labels of the real images, and they have none")
-    drawn, seconds = _drawn(model, n, rng, labels_a if conditional else None, draw, progress)
+    asked = labels_a if conditional else None
+    drawn, seconds = _drawn(model, n, rng, asked, draw, progress)
     (f_drawn, p_drawn), (f_a, p_a), (f_b, p_b) = (_seen(classifier, x) for x in (drawn, a, b))
     samples, floor = _distances(f_a, f_drawn, k, rng), _distances(f_a, f_b, k, rng)
     truth = None if labels_a is None or labels_b is None else torch.cat((labels_a, labels_b))
     seen = torch.cat((p_a, p_b))
-    memory, worst, copied = _memory(drawn, f_drawn, b, f_b, training, shown, classifier)
+    memory: tuple[Memory, ...] = ()
+    worst = copied = drawn[:0]
+    if training is not None:
+        trained = torch.cat([shown.x(part) for part in torch.split(same_size(training), sample.BATCH)])
+        pixels = nearness("pixels", drawn.flatten(1), b.flatten(1), trained.flatten(1))
+        features = nearness("features", f_drawn, f_b, _seen(classifier, trained)[0])
+        order = pixels.relative.argsort(stable=True)[:WORST]
+        memory, worst, copied = (pixels, features), drawn[order], trained[pixels.position[order]]
     return Quality(
         measure=classifier.measure,
         n=n,
         samples=samples,
         floor=floor,
-        accuracy=float((p_drawn == labels_a).double().mean()) if conditional else None,
-        real_accuracy=None if truth is None else float((seen == truth).double().mean()),
-        class_divergence=None if conditional else class_divergence(p_drawn, seen),
+        accuracy=None if asked is None else float(p_drawn.eq(asked).double().mean()),
+        real_accuracy=None if truth is None else float(seen.eq(truth).double().mean()),
+        class_divergence=None if asked is not None else class_divergence(p_drawn, seen),
         memory=memory,
         worst=worst,
         copied=copied,
@@ -296,7 +270,7 @@ def _seen(classifier: Classifies, x: Tensor) -> tuple[Tensor, Tensor]:
     """Features [n, F] and classes [n] of images."""
     features, classes = [], []
     with evaluating(classifier) as device:
-        for part in x.split(sample.BATCH):
+        for part in torch.split(x, sample.BATCH):
             features.append(classifier.features(part.to(device)).cpu())
             classes.append(classifier.classify(part.to(device)).argmax(1).cpu())
     return torch.cat(features), torch.cat(classes)
@@ -308,40 +282,3 @@ def _distances(real: Tensor, features: Tensor, k: int, rng: torch.Generator) -> 
         kernel_distance(real, features, rng),
         manifold(real, features, k=k),
     )
-
-
-def _memory(
-    drawn: Tensor,
-    f_drawn: Tensor,
-    held_out: Tensor,
-    f_held_out: Tensor,
-    training: Images | None,
-    shown: Presentation,
-    classifier: Classifies,
-) -> tuple[tuple[Memory, ...], Tensor, Tensor]:
-    """The report in pixels and in features, the samples that are most like one training image, and those images."""
-    if training is None:
-        return (), drawn[:0], drawn[:0]
-    trained = torch.cat([shown.x(part) for part in same_size(training).split(sample.BATCH)])
-    in_pixels, relative, positions = _nearness("pixels", *(x.flatten(1) for x in (drawn, held_out, trained)))
-    in_features, _, _ = _nearness("features", f_drawn, f_held_out, _seen(classifier, trained)[0])
-    order = relative.argsort(stable=True)[:WORST]
-    return (in_pixels, in_features), drawn[order], trained[positions[order]]
-
-
-def _nearness(
-    space: Literal["pixels", "features"], drawn: Tensor, held_out: Tensor, trained: Tensor
-) -> tuple[Memory, Tensor, Tensor]:
-    """The report; each sample's relative distance [n], and the position of its nearest training image [n]."""
-    k = min(1 + NEXT, len(trained))
-    (ours, where), (theirs, _) = (nearest(x, trained, k=k) for x in (drawn, held_out))
-    relative, their_relative = (d[:, 0] / d[:, 1:].mean(1).clamp_min(1e-12) for d in (ours, theirs))
-    memory = Memory(
-        space=space,
-        median=float(ours[:, 0].median()),
-        held_out_median=float(theirs[:, 0].median()),
-        close=float((ours[:, 0] < theirs[:, 0].quantile(0.01)).double().mean()),
-        flagged=float((relative < FLAGGED).double().mean()),
-        held_out_flagged=float((their_relative < FLAGGED).double().mean()),
-    )
-    return memory, relative, where[:, 0]
