@@ -224,9 +224,7 @@ class PatchMixture(nn.Module):
     def _patches(self, x: Tensor) -> Tensor:
         """Patches side by side, less their means: [N, 1, H, W] -> float64 [M, patch²]."""
         if tuple(x.shape[1:]) != self.config.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is fitted on {self.config.shape}"
-            )
+            raise DataError(f"images of shape {tuple(x.shape[1:])}, but this model is fitted on {self.config.shape}")
         side = self.config.patch
         cut = F.unfold(x.to(self.triangles.device, torch.float64), side, stride=side)  # [N, side², places]
         patches = cut.transpose(1, 2).flatten(0, 1)
