@@ -251,11 +251,9 @@ def test_models_and_real_images_meet() -> None:
         package.judge([Identity()])
 
 
-def test_the_command_makes_a_page_and_counts_its_votes(
-    imprior: Command, trained: dict[str, Path], bars: Path, tmp_path: Path
-) -> None:
+def test_the_command_makes_a_page_and_counts_its_votes(imprior: Command, bars: Path, tmp_path: Path) -> None:
     out, votes = tmp_path / "page.html", tmp_path / "votes.json"
-    done = imprior("judge", trained["ae"], trained["vae"], "--real", bars, "-n", 4, "-o", out, "--json")
+    done = imprior("judge", "mnist-ae", "mnist-vae", "--real", bars, "-n", 4, "-o", out, "--json")
     assert json.loads(done.out)["pairs"] == 12
     trial = json.loads(Parts(out.read_text()).scripts[0])
     votes.write_text(json.dumps({"format": trial["format"], "truth": trial["truth"], "votes": ["left"] * 12}))
@@ -266,18 +264,18 @@ def test_the_command_makes_a_page_and_counts_its_votes(
     assert "Wilson" in shown.out and "real images" in shown.out
 
 
-def test_the_command_refuses_in_one_line(imprior: Command, trained: dict[str, Path], tmp_path: Path) -> None:
+def test_the_command_refuses_in_one_line(imprior: Command, tmp_path: Path) -> None:
     page, other = tmp_path / "page.html", tmp_path / "other.json"
     other.write_text("{}")
     for args, word in (
         (["judge"], "two models"),
-        (["judge", trained["ae"], "-o", page], "--real"),
-        (["judge", trained["ae"], trained["vae"]], "-o"),
-        (["judge", trained["ae"], trained["ae"], "-o", page], "named twice"),
-        (["judge", trained["ae"], "--votes", other], "no page"),
+        (["judge", "mnist-ae", "-o", page], "--real"),
+        (["judge", "mnist-ae", "mnist-vae"], "-o"),
+        (["judge", "mnist-ae", "mnist-ae", "-o", page], "named twice"),
+        (["judge", "mnist-ae", "--votes", other], "no page"),
         (["judge", "--votes", other], "no votes"),
         (["judge", "--votes", tmp_path / "none.json"], "No such file"),
-        (["judge", trained["ae"], "--real", tmp_path / "none", "-o", page], "none"),
+        (["judge", "mnist-ae", "--real", tmp_path / "none", "-o", page], "none"),
     ):
         ended = imprior(*args)
         assert ended.code == 2 and word in ended.line, ended.err

@@ -269,7 +269,7 @@ def _hide_start(ax: Any, values: Sequence[float]) -> None:
     if len(finite) < 20:
         return
     low, most, high = finite.min(), np.quantile(finite, 0.9), finite.max()
-    if high - low > 2 * (most - low):
+    if high - low > 2 * (most - low) > 0:
         ax.set_ylim(low - 0.08 * (most - low), most + 0.3 * (most - low))
 
 
