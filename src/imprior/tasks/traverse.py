@@ -56,7 +56,7 @@ def run(
         else:
             codes = torch.cat([known.encode(part.to(device)) for part in torch.split(others, BATCH)])
         deviation = codes.flatten(1).std(0, correction=0)  # [D]
-        chosen = _chosen(units, deviation)
+        chosen = chosen_units(units, deviation)
         t = torch.linspace(-span, span, steps, device=device, dtype=z.dtype)
         moves = torch.zeros(len(chosen), steps, z.numel(), device=device, dtype=z.dtype)
         for row, unit in enumerate(chosen):
@@ -66,7 +66,12 @@ def run(
     return images.reshape(len(chosen), steps, *x.shape).to(x.device)
 
 
-def _chosen(units: int | Sequence[int], deviation: Tensor) -> list[int]:
+def chosen_units(units: int | Sequence[int], deviation: Tensor) -> list[int]:
+    """The units that are named, or as many as are asked for: those that vary most, by `deviation` [D].
+
+    Raises:
+        DataError: no such unit.
+    """
     if isinstance(units, int):
         order: list[int] = deviation.argsort(descending=True, stable=True).tolist()
         return order[:units]
