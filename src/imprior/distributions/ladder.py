@@ -41,7 +41,10 @@ class Top(Protocol):
 class Descent(Protocol):
     """The way down: what the rungs drawn so far leave to the next one. Rung 0 is the top."""
 
-    sizes: Sequence[int]
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Latent numbers of each rung."""
+        ...
 
     def state(self, rung: int, above: Tensor | None, z: Tensor) -> Tensor:
         """What rungs up to `rung` say, from the state before it (None at the top) and its draw."""
@@ -88,7 +91,7 @@ class LadderPrior:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """[...] nats, for value [..., D]."""
-        z = value.split(list(self.descent.sizes), -1)
+        z = torch.split(value, list(self.descent.sizes), -1)
         total = self.top.log_prob(z[0])
         state = self.descent.state(0, None, z[0])
         for rung in range(1, len(z)):
@@ -162,7 +165,7 @@ class LadderPosterior:
     def _steps(self, value: Tensor) -> list[Step]:
         if self._drawn is not None and self._drawn[0] is value and self._drawn[2] == torch.is_grad_enabled():
             return self._drawn[1]
-        z = value.split(list(self.descent.sizes), -1)
+        z = torch.split(value, list(self.descent.sizes), -1)
         return self._down(lambda rung, q: z[rung])
 
     def _down(self, pick: Callable[[int, DiagonalGaussian], Tensor]) -> list[Step]:

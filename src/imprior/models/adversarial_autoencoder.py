@@ -14,7 +14,6 @@ References: Makhzani et al. 2015, Adversarial autoencoders; Tolstikhin et al. 20
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,10 +76,14 @@ class AdversarialAutoencoder(CodesLatents):
         stack = Dense(config.critic, activation="silu")
         self.critic = stack.encoder((config.latent, 1, 1), 1) if config.critic else None
 
-    def players(self) -> dict[str, Iterable[nn.Parameter]]:
+    def players(self) -> dict[str, list[nn.Parameter]]:
         """Who is trained in turn: the critic first, where there is one, then encoder and decoder."""
-        coder = {"autoencoder": [*self.encoder.parameters(), *self.decoder.parameters()]}
-        return coder if self.critic is None else {"critic": self.critic.parameters(), **coder}
+        coder = [*self.encoder.parameters(), *self.decoder.parameters()]
+        return (
+            {"autoencoder": coder}
+            if self.critic is None
+            else {"critic": [*self.critic.parameters()], "autoencoder": coder}
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, latent], over all images as good as N(0, 1).

@@ -130,7 +130,8 @@ class Descent(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        widths, self.sizes = config.widths[::-1], config.latents[::-1]
+        widths = config.widths[::-1]
+        self.sizes = config.latents[::-1]
         inputs = [self.sizes[0], *(width + size for width, size in zip(widths, self.sizes[1:], strict=False))]
         inputs[-1] = widths[-2] + sum(self.sizes)
         self.states = nn.ModuleList(GatedLayer(i, o) for i, o in zip(inputs, widths, strict=True))
@@ -142,7 +143,7 @@ class Descent(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """All rungs' draws [N, D] -> the layer before the pixels [N, width]."""
         state = None
-        for rung, draw in enumerate(z.split(list(self.sizes), -1)[:-1]):
+        for rung, draw in enumerate(torch.split(z, list(self.sizes), -1)[:-1]):
             state = self.state(rung, state, draw)
         return self.state(len(self.sizes) - 1, state, z)
 
@@ -184,7 +185,7 @@ class Rung(nn.Module):
         self.from_state = linear(above, 2 * latents, 0.1)
         self.from_image = linear(width, 2 * config.hidden)
         self.from_above = linear(above, 2 * config.hidden)
-        self.move = linear(config.hidden, 2 * latents, 0.1)
+        self.move = linear(config.hidden, 2 * latents)
 
     def prior(self, above: Tensor) -> DiagonalGaussian:
         """p(z | z above)."""
