@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from imprior.data.batches import Images
     from imprior.data.prepare import Split
     from imprior.opening import Given
     from imprior.tasks.classify import Classification
@@ -47,3 +49,39 @@ def classify(
     images = opening.images(data, opened.data, split=split, limit=limit)
     given = None if prior is None else torch.tensor(list(prior), dtype=torch.float64)
     return task.run(opened.model, images, samples=samples, seed=seed, prior=given, progress=progress)
+
+
+def augment(
+    model: Any,
+    n: int,
+    out: str | Path | None = None,
+    *,
+    labels: Sequence[int] | None = None,
+    seed: int = 0,
+    draw: bool = False,
+    temperature: float = 1.0,
+) -> Images:
+    """Draw labelled images, and write them as a folder with a subfolder for each class.
+
+    Args:
+        model: keeps `Samples` or `Decodes`, and knows classes.
+        n: how many in all; the classes take turns.
+        out: a folder that is new or empty; None writes nothing.
+        labels: classes to draw; None draws all.
+        seed: of the draws.
+        draw, temperature: as `sample`.
+
+    Raises:
+        CapabilityError: the model knows no classes, or can't draw.
+        DataError: a class that the model does not know, or a folder with something in it.
+        RunError: the folder can't be written.
+    """
+    from imprior import opening, randomness
+    from imprior.tasks import augment as task
+
+    opened = opening.model(model)
+    rng = randomness.generator(seed, "augment")
+    images = task.run(opened.model, n, rng=rng, labels=labels, draw=draw, temperature=temperature)
+    if out is not None:
+        task.write(images, Path(out))
+    return images
