@@ -50,8 +50,12 @@ class DiagonalGaussian:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """[..., *batch] nats, normaliser included."""
+        return sum_event(self.terms(value), self.event_dims)
+
+    def terms(self, value: Tensor) -> Tensor:
+        """Each unit's part of `log_prob`: [..., *batch, *event] nats."""
         squared = (value - self.mean).square() * (-self.log_variance).exp()
-        return sum_event(-0.5 * (squared + self.log_variance + LOG_2PI), self.event_dims)
+        return -0.5 * (squared + self.log_variance + LOG_2PI)
 
     def entropy(self) -> Tensor:
         """[*batch] nats."""

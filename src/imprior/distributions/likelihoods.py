@@ -51,8 +51,14 @@ class Bernoulli:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """[..., *batch] nats; computed from the logits, so nothing overflows and nothing needs clamping."""
-        logits = self.logits.expand_as(value)
-        return -sum_event(F.binary_cross_entropy_with_logits(logits, value, reduction="none"), EVENT)
+        return sum_event(self._terms(value), EVENT)
+
+    def pixel_log_prob(self, value: Tensor) -> Tensor:
+        """Each pixel's part of `log_prob`, its channels together: [..., *batch, H, W] nats."""
+        return self._terms(value).sum(-3)
+
+    def _terms(self, value: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(self.logits.expand_as(value), value, reduction="none")
 
 
 class ContinuousBernoulli:
@@ -92,12 +98,19 @@ class ContinuousBernoulli:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """[..., *batch] nats, for value in [0, 1]."""
+        return sum_event(self._terms(value), EVENT)
+
+    def pixel_log_prob(self, value: Tensor) -> Tensor:
+        """Each pixel's part of `log_prob`, its channels together: [..., *batch, H, W] nats."""
+        return self._terms(value).sum(-3)
+
+    def _terms(self, value: Tensor) -> Tensor:
         h = 0.5 * self.logits
         near = h.abs() < NEAR
         away = torch.where(near, 1.0, h.abs())  # the unused branch must not give a NaN gradient
         far = away - (2 * away).log() + (-(-2 * away).expm1()).log()
         log_normaliser = h + torch.where(near, h.square() * _series(h, LOG_SINHC), far)
-        return sum_event(self.logits * value - log_normaliser, EVENT)
+        return self.logits * value - log_normaliser
 
 
 NEAR = 0.3  # below, series to six terms: the first one left out is under 1e-15
@@ -131,6 +144,10 @@ class Gaussian(DiagonalGaussian):
 
     def __init__(self, mean: Tensor, log_scale: Tensor) -> None:
         super().__init__(mean, 2 * log_scale, event_dims=EVENT)
+
+    def pixel_log_prob(self, value: Tensor) -> Tensor:
+        """Each pixel's part of `log_prob`, its channels together: [..., *batch, H, W] nats."""
+        return self.terms(value).sum(-3)
 
 
 class DiscretisedLogisticMixture:
@@ -213,6 +230,10 @@ class DiscretisedLogisticMixture:
 
     def log_prob(self, value: Tensor) -> Tensor:
         """[..., N] nats, for value [..., N, C, H, W] of whole levels k / (levels - 1)."""
+        return self.pixel_log_prob(value).flatten(-2).sum(-1)
+
+    def pixel_log_prob(self, value: Tensor) -> Tensor:
+        """Each pixel's part of `log_prob`, its channels together: [..., N, H, W] nats."""
         assert value.shape[-3] == self.channels
         half = 1 / (self.levels - 1)  # half a level on the [-1, 1] scale
         channels = [2 * v.unsqueeze(-3) - 1 for v in value.unbind(-3)]  # [..., N, 1, H, W] each
@@ -224,7 +245,7 @@ class DiscretisedLogisticMixture:
             above = torch.where(y < half - 1, 0.0, F.logsigmoid((half - centred) * inverse))
             inner = torch.where(y.abs() > 1 - half, 0.0, (-(-2 * half * inverse).expm1()).log())
             total = total + below + above + inner
-        return total.logsumexp(-3).flatten(-2).sum(-1)  # [..., N, K, H, W] → [..., N]
+        return total.logsumexp(-3)  # [..., N, K, H, W] → [..., N, H, W]
 
     def _location(self, channel: int, before: list[Tensor]) -> Tensor:
         """Locations of a channel given the values (or means) of those before it: [..., N, K, H, W]."""
