@@ -94,12 +94,19 @@ def plot_kind(out: Path) -> Kind:
     return kinds[out.suffix.lower()]
 
 
-def save_rows(out: Path, rows: Sequence[Tensor], captions: Sequence[str] = (), *, wrap: bool = False) -> None:
-    """Write batches [n, C, H, W] as rows of one picture; with `wrap`, one batch as a block."""
+def save_rows(
+    out: Path,
+    rows: Sequence[Tensor],
+    captions: Sequence[str] = (),
+    *,
+    columns: Sequence[str] = (),
+    wrap: bool = False,
+) -> None:
+    """Write batches [n, C, H, W] as rows of one picture, with headings above them; with `wrap`, one batch a block."""
     from imprior.report import grid
     from imprior.runs import write_bytes
 
-    drawn = grid.wrapped(rows[0]) if wrap else grid.rows(rows, captions=captions)
+    drawn = grid.wrapped(rows[0]) if wrap else grid.rows(rows, captions=captions, columns=columns)
     write_bytes(out, grid.encoded(drawn, out))
 
 

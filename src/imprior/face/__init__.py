@@ -13,20 +13,34 @@ A model is given by embedded name, by run folder, or as an object that keeps pro
 
 from __future__ import annotations
 
+from imprior.face.comparing import judge, judging_page, tally
+from imprior.face.completing import complete
+from imprior.face.detecting import anomaly
+from imprior.face.editing import edit
+from imprior.face.explaining import influence
 from imprior.face.judging import compare, evaluate, probe, rd_curve
+from imprior.face.labelling import augment, classify
 from imprior.face.making import info, inspect_data, list_models, list_recipes, load, plan, train, tune
 from imprior.face.pictures import corrupt, denoise
 from imprior.face.using import embed, interpolate, reconstruct, sample, traverse
 
 __all__ = [
+    "anomaly",
+    "augment",
+    "classify",
     "compare",
+    "complete",
     "corrupt",
     "denoise",
+    "edit",
     "embed",
     "evaluate",
+    "influence",
     "info",
     "inspect_data",
     "interpolate",
+    "judge",
+    "judging_page",
     "list_models",
     "list_recipes",
     "load",
@@ -35,6 +49,7 @@ __all__ = [
     "rd_curve",
     "reconstruct",
     "sample",
+    "tally",
     "train",
     "traverse",
     "tune",

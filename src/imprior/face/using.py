@@ -69,42 +69,53 @@ def sample(
     opened = opening.model(model)
     classes = getattr(opened.model, "classes", None)
     given = [labels] if isinstance(labels, int) else list(labels or [])
-    if given and classes is None:
-        raise CapabilityError(f"{opened.name} knows no classes; label is {given[0]}")
-    if unknown := [label for label in given if not 0 <= label < classes]:
-        raise DataError(f"{opened.name} knows classes 0 to {classes - 1}; label is {unknown[0]}")
+    if given:
+        if classes is None:
+            raise CapabilityError(f"{opened.name} knows no classes; label is {given[0]}")
+        if unknown := [label for label in given if not 0 <= label < classes]:
+            raise DataError(f"{opened.name} knows classes 0 to {classes - 1}; label is {unknown[0]}")
     chosen = torch.tensor(given).repeat(-(-n // len(given)))[:n] if given else None
     rng = randomness.generator(seed, "sample")
     return task.run(opened.model, n, rng=rng, labels=chosen, draw=draw, temperature=temperature)
 
 
 def interpolate(
-    model: Any, data: Given, *, pairs: int | None = None, steps: int = 9, split: Split | None = None
+    model: Any,
+    data: Given | None = None,
+    *,
+    pairs: int | None = None,
+    steps: int = 9,
+    split: Split | None = None,
+    seed: int = 0,
 ) -> Tensor:
     """From image 1 to 2, from 3 to 4, … through the model's codes: [pairs, steps, C, H, W].
 
     Args:
-        model: keeps `Encodes`.
-        data: images, taken in pairs.
-        pairs: at most so many.
+        model: keeps `Encodes`; or `Decodes`, whose codes are searched for.
+        data: images, taken in pairs; None walks between codes that the model draws itself.
+        pairs: at most so many; of drawn codes exactly so many, 6 if None.
         steps: images in a row, both ends included.
         split: part of a source.
+        seed: of drawn codes, and of a search.
 
     Raises:
-        CapabilityError: the model has no codes.
+        CapabilityError: the model can't decode.
         DataError: an odd number of images, or images that can't be used.
     """
-    from imprior import opening
-    from imprior.promises import Encodes
+    from imprior import opening, randomness
+    from imprior.promises import Decodes
     from imprior.tasks import interpolate as task
 
-    opened = opening.model(model, Encodes)
+    opened = opening.model(model, Decodes)
+    rng = randomness.generator(seed, "interpolate")
+    if data is None:
+        return task.random(opened.model, 6 if pairs is None else pairs, rng=rng, steps=steps)
     x = opening.batch(data, opened.data, split=split, limit=None if pairs is None else 2 * pairs)
     if len(x) % 2 and pairs is not None:
         x = x[:-1]
     if len(x) < 2 or len(x) % 2:
         raise DataError(f"images are joined in pairs, and there {'is 1' if len(x) == 1 else f'are {len(x)}'}")
-    return task.run(opened.model, x[0::2], x[1::2], steps=steps)
+    return task.run(opened.model, x[0::2], x[1::2], steps=steps, rng=rng)
 
 
 def traverse(

@@ -191,6 +191,15 @@ class Autoregressive(nn.Module):
             parts.append(self._drawn(len(values[part]), label, rng, given[part], values[part]))
         return torch.where(known, x, self.images(torch.cat(parts)).to(x.dtype)) if parts else x
 
+    def completes_exactly(self, known: Tensor) -> Tensor:
+        """For which masks `complete` is a draw from p(unknown | known): bool [N, 1, H, W] -> bool [N]."""
+        given = self.patches(known.expand(-1, self.config.shape[0], -1, -1)).flatten(1, 2)  # [N, L, values]
+        begun, whole = given, given
+        if isinstance(self.config.output, Joint):  # within a patch any order will do
+            begun, whole = given.any(2), given.all(2)
+        begun, whole = begun.flatten(1), whole.flatten(1).cumprod(1).bool()
+        return ~(begun[:, 1:] & ~whole[:, :-1]).any(1)
+
     def _drawn(
         self,
         n: int,
