@@ -18,6 +18,9 @@ from imprior.coding.classical import codec
 from imprior.data.batches import Images
 from imprior.errors import CapabilityError, DataError
 from imprior.metrics.auroc import auroc
+from imprior.models import autoregressive
+from imprior.models.pixel_outputs import Joint
+from imprior.nn.causal import MaskedConvolution
 from imprior.report.overlay import TINT, overlay
 from imprior.tasks import anomaly, costs, evaluate, heat
 from toys import BernoulliVae, Identity, LinearGaussian, Pixels, Shrinkage
@@ -202,6 +205,21 @@ def test_pixels_that_a_model_tells_are_taken_as_they_are():
     maps, what = heat.run(Telling(), images)
     assert what == "pixels"
     assert torch.allclose(maps.double().flatten(1).sum(1), costs.nats(Telling(), images), atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [None, 3])
+def test_an_autoregressive_models_pixels_add_up_to_its_score(classes):
+    config = autoregressive.Config((1, 4, 6), 2, MaskedConvolution(8, 4, (1,)), Joint(), classes=classes)
+    torch.manual_seed(0)
+    model = config.build()
+    x = (torch.rand(5, 1, 4, 6, generator=rng()) < 0.5).float()
+    maps = model.pixel_nats(x)
+    assert maps.shape == (5, 4, 6)
+    assert torch.allclose(maps.flatten(1).sum(1), model.score(x).nats)
+    later = x.clone()
+    later[:, :, 2:, 2:] = 1 - later[:, :, 2:, 2:]  # what comes later in the order is not felt before
+    assert torch.equal(model.pixel_nats(later)[:, :2], maps[:, :2])
+    assert heat.run(model, Images(x, None, (), ""))[1] == "pixels"
 
 
 def test_painting_over_a_pixel_of_independent_ones_tells_its_nats():

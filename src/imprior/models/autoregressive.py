@@ -150,6 +150,25 @@ class Autoregressive(nn.Module):
         return Score(marginal(nats, len(x), labels, self.classes), "exact", space_of(self), "exact, by the chain rule")
 
     @torch.no_grad()
+    def pixel_nats(self, x: Tensor) -> Tensor:
+        """What each pixel adds to `score`: [N, C, H, W] -> [N, H, W] float64 nats; pixels of a patch share equally.
+
+        Raises:
+            DataError: as `score`.
+        """
+        self._check_shape(x)
+        bounds.check_levels(x, self.levels)
+        patches, given = self.patches(x), [None] if self.classes is None else list(range(self.classes))
+        each = [
+            self.patch_log_prob(patches, None if label is None else torch.full((len(x),), label)).double().flatten(1)
+            for label in given
+        ]
+        # Of the mixture over labels the images up to each patch, whose differences are the patches: [K, N, L] → [N, L].
+        upto = torch.stack(each).cumsum(2).logsumexp(0) - math.log(len(given))
+        nats = -upto.diff(dim=1, prepend=upto.new_zeros(len(x), 1)).unflatten(1, self.grid) / self.config.patch**2
+        return nats.repeat_interleave(self.config.patch, 1).repeat_interleave(self.config.patch, 2)
+
+    @torch.no_grad()
     def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Draw n images patch by patch: [n, C, H, W]. Labels that a conditional model isn't given are drawn, too."""
         labels = drawn(labels, n, self.classes, rng)
