@@ -21,10 +21,10 @@ recipe = Recipe(
         objective=Likelihood(),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.02, floor=0.01),
-        images=200_000,
+        images=150_000,
         batch=32,
         average=5_000,
         precision="bfloat16",
-        check=20_000,
+        check=15_000,
     ),
 )
