@@ -10,8 +10,8 @@
 blind spot: in each row above it sees to the right by one column a layer at most. So the channels are two streams side
 by side, as in the second reference: the first half, `above`, knows rows above only and may therefore look to both
 sides in its own row; the second half, `left`, looks at everything above, at `above` on both sides and at itself to
-the left. Both go through the same convolutions; what must not be seen are zeros in the weights (a sixth of them:
-one dense convolution is faster than the several that would have none). The rows below do not exist as weights.
+the left. Both go through the same convolutions; what must not be seen are zeros in the weights, a sixth of a 3x3 one.
+(Gathering the live taps alone was measured, too: it takes half as long again.) The rows below do not exist as weights.
 
 For drawing, each layer keeps a map of its inputs (the row cache): `above` is computed for a row at a time, and `left`
 for one position.
