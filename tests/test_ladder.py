@@ -204,7 +204,7 @@ def test_codes_are_top_first_and_images_are_one_of_a_batch():
 )
 def test_settings_that_make_no_ladder(settings, said):
     with pytest.raises(RecipeError, match=said):
-        ladder.Config(SHAPE, **settings)
+        ladder.Config(SHAPE, **settings).build()
 
 
 def test_a_flow_needs_two_numbers_at_the_top():

@@ -58,17 +58,22 @@ class Config:
     log_variance: tuple[float, float] = (-7.0, 2.0)
 
     def __post_init__(self) -> None:
-        if len(self.latents) < 2 or len(self.latents) != len(self.widths):
-            raise RecipeError(
-                f"a ladder has two rungs or more, each with a width and latents, not {self.widths} and {self.latents}"
-            )
-        if min(*self.widths, *self.latents, self.hidden) < 1:
+        if min(self.hidden, *self.widths, *self.latents) < 1:
             raise RecipeError("widths, latents and hidden must be at least 1")
         if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
             raise RecipeError(f"log_variance must be two rising numbers, not {self.log_variance}")
 
     def build(self) -> Ladder:
-        """The model, with fresh weights."""
+        """The model, with fresh weights.
+
+        Raises:
+            RecipeError: fewer than two rungs, or not as many widths as latents.
+        """
+        # Not when the settings are made: overrides change one of the two after the other.
+        if len(self.latents) < 2 or len(self.latents) != len(self.widths):
+            raise RecipeError(
+                f"a ladder has two rungs or more, each with a width and latents, not {self.widths} and {self.latents}"
+            )
         return Ladder(self)
 
 
