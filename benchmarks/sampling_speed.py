@@ -1,6 +1,6 @@
 """How fast autoregressive models draw: with their caches, and by computing everything before a position anew.
 
-    python benchmarks/sampling_speed.py --models mnist-pixelcnn mnist-transformer
+    python benchmarks/sampling_speed.py --models mnist-pixelcnn mnist-transformer,model.patch=1 mnist-rnn
 
 Fresh weights (speed does not depend on them), images of 28x28, one batch. Recomputing runs the whole network for each
 position, as code without a cache does; it is timed on the first positions and multiplied up, since each costs the
@@ -48,7 +48,8 @@ def recomputed(model: Autoregressive, n: int, positions: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", required=True, metavar="RECIPE", help="recipes of autoregressive models")
+    parser.add_argument("--models", nargs="+", required=True, metavar="RECIPE[,key=value…]",
+                        help="recipes of autoregressive models, with overrides")  # fmt: skip
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--positions", type=int, default=10, help="positions timed without a cache [10]")
     parser.add_argument("--repeats", type=int, default=2, help="of which the best counts, with the cache [2]")
@@ -57,7 +58,8 @@ def main() -> None:
 
     rows = []
     for name in asked.models:
-        model = build(recipes.find(name).with_shape((1, 28, 28))).eval()
+        recipe, *overrides = name.split(",")
+        model = build(recipes.find(recipe).with_overrides(overrides).with_shape((1, 28, 28))).eval()
         assert isinstance(model, Autoregressive), f"{name} is no autoregressive model"
         fast = cached(model, asked.batch, asked.repeats)
         slow = recomputed(model, asked.batch, min(asked.positions, math.prod(model.grid)))

@@ -52,7 +52,7 @@ def test_the_posterior_integrates_to_one_and_its_kl_is_that_of_its_turns():
 
 
 def test_bounds_rise_to_the_likelihood():
-    built, (z, area) = model(TWO_TURNS), pairs()
+    built, (z, area) = model(TWO_TURNS, 0.1), pairs()
     x = images(3)
     with torch.no_grad():
         likelihood = built.likelihood(z[:, 0])
@@ -60,7 +60,7 @@ def test_bounds_rise_to_the_likelihood():
             [(likelihood.log_prob(one.expand(len(z), 1, 3, 3)) + built.prior().log_prob(z)[:, 0] + area).logsumexp(0)
              for one in x]
         )  # fmt: skip
-        elbo = torch.stack([bounds.elbo(built, x, rng=rng(seed)).bound for seed in range(300)])
+        elbo = bounds.elbo(built, x.repeat(300, 1, 1, 1), rng=rng()).bound.view(300, 3)
         weighted = -bounds.importance_bound(built, x, samples=4000, rng=rng())
     assert (elbo.mean(0) < exact + 3 * elbo.std(0) / 300**0.5).all()
     torch.testing.assert_close(weighted, exact, atol=0.05, rtol=0)  # the noise of 4000 weights
@@ -109,7 +109,7 @@ def test_each_turn_adds_to_the_canvas():
 
 
 def set_glimpse(glimpse: Glimpse, *values: float):
-    """Constant parameters: centre y, centre x, log-variance, log-stride, log-intensity."""
+    """Constant parameters: centre y, centre x, log-width, log-stride, log-intensity."""
     with torch.no_grad():
         glimpse.parameters_of.weight.zero_()
         glimpse.parameters_of.bias.copy_(torch.tensor(values))
@@ -118,17 +118,19 @@ def set_glimpse(glimpse: Glimpse, *values: float):
 def test_filters_are_those_of_the_paper():
     glimpse = Glimpse((7, 5), 3, 4).double()
     set_glimpse(glimpse, 0.2, -0.1, 0.4, -0.3, 0.7)
-    vertical, horizontal, intensity = glimpse(torch.zeros(2, 4, dtype=DOUBLE))
+    vertical, horizontal, given, intensity = glimpse(torch.zeros(2, 4, dtype=DOUBLE))
     stride = (7 - 1) / (3 - 1) * math.exp(-0.3)
+    sigma = stride / 2 * math.exp(0.4)
     for filters, pixels, centre in ((vertical, 7, 0.2), (horizontal, 5, -0.1)):
         middle = (pixels + 1) / 2 * (centre + 1) - 1  # the paper counts pixels from 1
         for i in range(3):
             place = middle + (i + 1 - 3 / 2 - 0.5) * stride
             expected = torch.tensor(
-                [math.exp(-((a - place) ** 2) / (2 * math.exp(0.4))) for a in range(pixels)], dtype=DOUBLE
+                [math.exp(-((a - place) ** 2) / (2 * sigma**2)) for a in range(pixels)], dtype=DOUBLE
             )
             torch.testing.assert_close(filters[1, 0, i], expected / expected.sum(), atol=1e-6, rtol=0)
     assert intensity[0].item() == pytest.approx(math.exp(0.7), rel=1e-6)
+    assert given[0].item() == pytest.approx(stride, rel=1e-6)
 
 
 def test_a_sharp_glimpse_over_the_whole_reads_the_image_and_writes_it_back():
@@ -145,11 +147,21 @@ def test_a_sharp_glimpse_over_the_whole_reads_the_image_and_writes_it_back():
     torch.testing.assert_close(write(decoder), x[:1].expand(3, -1, -1, -1))
 
 
+def test_a_soft_glimpse_paints_evenly():
+    write = WriteGlimpse((1, 29, 29), 5, 4).double()
+    with torch.no_grad():
+        write.glimpse.parameters_of.weight.zero_()
+        write.picture.weight.zero_()
+        write.picture.bias.fill_(2.0)
+    painted = write(torch.zeros(1, 4, dtype=DOUBLE))[0, 0, 10:19, 10:19]  # filters at the edge are cut off, and sum to one all the same
+    torch.testing.assert_close(painted, torch.full_like(painted, 2.0), atol=0.1, rtol=0)
+
+
 def test_a_glimpse_beyond_the_edge_stays_finite():
     glimpse = Glimpse((6, 6), 4, 4).double()
     set_glimpse(glimpse, 40, -40, -9, 2, 0)
     decoder = torch.zeros(1, 4, dtype=DOUBLE, requires_grad=True)
-    vertical, horizontal, _ = glimpse(decoder)
+    vertical, horizontal, _, _ = glimpse(decoder)
     torch.testing.assert_close(vertical[0, 0, :, -1], torch.ones(4, dtype=DOUBLE))
     torch.testing.assert_close(horizontal[0, 0, :, 0], torch.ones(4, dtype=DOUBLE))
 

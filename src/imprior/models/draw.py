@@ -81,9 +81,9 @@ class Draw(LatentModel):
         painted, hidden = (config.likelihood.channels(channels), height, width), config.hidden
         self.reader = ReadGlimpse(config.shape, config.read, hidden) if config.read else ReadAll(config.shape)
         self.writer = WriteGlimpse(painted, config.write, hidden) if config.write else WriteAll(painted, hidden)
-        self.encoder = nn.LSTMCell(self.reader.outputs + hidden, hidden)
+        self.encoder = cell(self.reader.outputs + hidden, hidden)
         self.moments = linear(hidden, 2 * config.latent)
-        self.decoder = nn.LSTMCell(config.latent, hidden)
+        self.decoder = cell(config.latent, hidden)
         self.begin_encoder = nn.Parameter(torch.zeros(2, hidden))
         self.begin_decoder = nn.Parameter(torch.zeros(2, hidden))
         self.canvas = nn.Parameter(torch.zeros(painted))  # what there is before the first turn
@@ -111,7 +111,7 @@ class Draw(LatentModel):
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x | z) for z [N, turns·latent]: a batch of N distributions over images."""
         memory, canvas = self.begin(len(z))
-        for part in z.split(self.config.latent, 1):
+        for part in torch.split(z, self.config.latent, 1):
             memory, canvas = self.paint(part, memory, canvas)
         return self.observation(canvas)  # type: ignore[no-any-return]
 
@@ -174,7 +174,7 @@ class TurnByTurn:
 
     def _parts(self, value: Tensor) -> tuple[Tensor, ...]:
         """[..., D] -> for each turn [M, latent]."""
-        return value.reshape(-1, value.shape[-1]).split(self.model.config.latent, 1)
+        return torch.split(value.reshape(-1, value.shape[-1]), self.model.config.latent, 1)
 
     def _conditionals(self, value: Tensor) -> list[DiagonalGaussian]:
         """q(z_t | x, z_<t) of each turn, with z_<t from value [..., N, D]: batches of all its codes."""
@@ -196,7 +196,7 @@ class TurnByTurn:
             encoder, q = self.model.look(x, canvas, encoder, decoder)
             found.append(q)
             codes.append(pick(turn, q))
-        return torch.cat(codes, 1).unflatten(0, (n, len(self.x))), found
+        return torch.cat(codes, 1).view(n, len(self.x), self.model.prior().mean.numel()), found
 
 
 class ReadAll(nn.Module):
@@ -236,9 +236,10 @@ class ReadGlimpse(nn.Module):
 
     def forward(self, h: Tensor, decoder: Tensor) -> Tensor:
         """What is seen where the decoder's output [N, hidden] looks."""
-        vertical, horizontal, intensity = self.glimpse(decoder)
+        vertical, horizontal, _, intensity = self.glimpse(decoder)
         with torch.autocast(h.device.type, enabled=False):  # [N,1,side,H] [N,2C,H,W] [N,1,W,side]
-            return (intensity * (vertical @ h @ horizontal.mT)).flatten(1)
+            seen: Tensor = intensity * (vertical @ h @ horizontal.mT)
+            return seen.flatten(1)
 
 
 class WriteGlimpse(nn.Module):
@@ -252,10 +253,12 @@ class WriteGlimpse(nn.Module):
 
     def forward(self, decoder: Tensor) -> Tensor:
         """What the decoder's output [N, hidden] paints, where it says."""
-        vertical, horizontal, intensity = self.glimpse(decoder)
+        vertical, horizontal, stride, intensity = self.glimpse(decoder)
         picture = self.picture(decoder).unflatten(1, self.grid).to(vertical.dtype)
         with torch.autocast(picture.device.type, enabled=False):  # [N,1,H,side] [N,P,side,side] [N,1,side,W]
-            return vertical.mT @ picture @ horizontal / intensity  # type: ignore[no-any-return]
+            # Each filter spreads a value over about stride x stride pixels; the factor makes up for it.
+            painted: Tensor = vertical.mT @ picture @ horizontal * (stride.square() / intensity)
+            return painted
 
 
 class Glimpse(nn.Module):
@@ -263,6 +266,7 @@ class Glimpse(nn.Module):
 
     Filter i of a side is exp(-(a - μ_i)² / 2σ²) over the pixels a, divided by its sum (equations 19 to 26). Divided
     by a softmax, a filter that lies beyond the edge sees the pixels at the edge, where the quotient would be 0 / 0.
+    σ is given in units of half the stride, so that a grid begins without gaps and stays so when it grows.
     """
 
     def __init__(self, size: tuple[int, int], side: int, hidden: int) -> None:
@@ -270,20 +274,34 @@ class Glimpse(nn.Module):
         self.size, self.side = size, side
         self.parameters_of = linear(hidden, 5, 0.1)
 
-    def forward(self, decoder: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[N, hidden] -> filters [N, 1, side, H] and [N, 1, side, W], and the intensity [N, 1, 1, 1]."""
+    def forward(self, decoder: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """[N, hidden] -> filters [N, 1, side, H] and [N, 1, side, W], stride and intensity [N, 1, 1, 1]."""
         with torch.autocast(decoder.device.type, enabled=False):  # a place must not be rounded to 8 bits
             raw = self.parameters_of(decoder.to(self.parameters_of.weight.dtype))
-        centre_y, centre_x, log_variance, log_stride, log_intensity = raw[:, :, None, None, None].unbind(1)
-        # At zero the grid covers the whole image: 1 is the stride from edge to edge.
+        centre_y, centre_x, log_width, log_stride, log_intensity = raw[:, :, None, None, None].unbind(1)
+        # At zero the grid covers the whole image.
         stride = log_stride.exp() * (max(self.size) - 1) / (self.side - 1)
+        sigma = log_width.exp() * stride / 2
         offsets = torch.arange(self.side, device=raw.device, dtype=raw.dtype)[:, None] - (self.side - 1) / 2
         filters = []
         for centre, pixels in zip((centre_y, centre_x), self.size, strict=True):
             place = (pixels - 1) / 2 + centre * (pixels + 1) / 2 + offsets * stride  # [N, 1, side, 1]
             distance = torch.arange(pixels, device=raw.device, dtype=raw.dtype) - place  # [N, 1, side, pixels]
-            filters.append((-0.5 * distance.square() * (-log_variance).exp()).softmax(-1))
-        return filters[0], filters[1], log_intensity.exp()
+            filters.append((-0.5 * (distance / sigma).square()).softmax(-1))
+        return filters[0], filters[1], stride, log_intensity.exp()
+
+
+def cell(inputs: int, hidden: int) -> nn.LSTMCell:
+    """A step of an LSTM that begins with inputs that count and with open forget gates.
+
+    From torch's start (weights within 1 / sqrt(hidden), whatever the inputs) a dozen latents are hardly felt, and the
+    posterior takes thousands of steps to say anything.
+    """
+    layer = nn.LSTMCell(inputs, hidden)
+    with torch.no_grad():
+        layer.weight_ih.normal_(std=inputs**-0.5)
+        layer.bias_ih[hidden : 2 * hidden] = 1.0
+    return layer
 
 
 def _repeated(memory: Tensor, n: int) -> Memory:

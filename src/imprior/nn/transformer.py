@@ -154,7 +154,12 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """[N, L, width] -> [N, L, width], each token from itself and those before it."""
         queries, keys, values = self._attention_inputs(tokens)
-        attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        if tokens.device.type == "cpu":  # where the kernel for bfloat16 takes twice as long as that for float32
+            with torch.autocast("cpu", enabled=False):
+                inputs = (queries.to(tokens.dtype), keys.to(tokens.dtype), values.to(tokens.dtype))
+                attended = F.scaled_dot_product_attention(*inputs, is_causal=True)
+        else:
+            attended = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
         return self._rest(tokens, attended)
 
     def step(self, token: Tensor, keys: Tensor, values: Tensor, position: int) -> Tensor:
