@@ -153,7 +153,8 @@ def test_a_soft_glimpse_paints_evenly():
         write.glimpse.parameters_of.weight.zero_()
         write.picture.weight.zero_()
         write.picture.bias.fill_(2.0)
-    painted = write(torch.zeros(1, 4, dtype=DOUBLE))[0, 0, 10:19, 10:19]  # filters at the edge are cut off, and sum to one all the same
+    # Away from the edge: filters there are cut off, and sum to one all the same.
+    painted = write(torch.zeros(1, 4, dtype=DOUBLE))[0, 0, 10:19, 10:19]
     torch.testing.assert_close(painted, torch.full_like(painted, 2.0), atol=0.1, rtol=0)
 
 
