@@ -14,7 +14,7 @@ recipe = Recipe(
         objective=Elbo(warmup=0.05, warmup_from=0.1),
         optimiser=Optimiser("adamw", rate=2e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
-        images=1_000_000,
+        images=900_000,
         batch=128,
         average=20_000,
         precision="bfloat16",
