@@ -54,14 +54,28 @@ each_gaussian = pytest.mark.parametrize("config", GAUSSIANS.values(), ids=GAUSSI
     [
         (GAUSSIANS["full"], grey()),
         (GAUSSIANS["low-rank"], grey()),
-        (gaussian_mixture.Config((1, 4, 3), 2, rank=1, smoothing=1e-3, lowest=0.2), grey()),  # the floor at work
+        (
+            gaussian_mixture.Config((1, 4, 3), 2, rank=1, smoothing=1e-3, lowest=(0.2, 0.001)),
+            grey(),
+        ),  # the floor at work
+        (gaussian_mixture.Config((1, 4, 3), 2, rank=None, smoothing=1e-3, lowest=(0.2, 0.001)), grey()),
         (bernoulli_mixture.Config((1, 3, 3), 4, smoothing=0.7), bits()),
     ],
-    ids=["full", "low-rank", "floor", "bernoulli"],
+    ids=["full", "low-rank", "floor", "full-floor", "bernoulli"],
 )
 def test_every_step_lowers_what_it_minimises(config, x):
     _, reached = fitted(config, x, 30)
     assert all(b <= a + 1e-10 for a, b in itertools.pairwise(reached)) and reached[-1] < reached[0] - 0.05
+
+
+@pytest.mark.parametrize("rank", [None, 1])
+def test_no_component_is_sharper_than_its_floor(rank):
+    x = grey()
+    x[:, :, 0] = 0.25  # constant pixels
+    config = gaussian_mixture.Config((1, 4, 3), 3, rank, smoothing=1e-3, lowest=(0.2, 0.01))
+    model, _ = fitted(config, x, 10)
+    least = torch.linalg.eigvalsh(as_full(model.components).covariance)[:, 0].sqrt()
+    torch.testing.assert_close(least, torch.tensor([0.2, 0.01, 0.2], dtype=DOUBLE), atol=1e-6, rtol=0)
 
 
 @each_gaussian
@@ -77,7 +91,7 @@ def test_what_a_step_reports_is_the_likelihood_and_the_prior_before_it(config):
 def test_the_score_and_a_step_equal_those_of_scikit_learn():
     sklearn_mixture = pytest.importorskip("sklearn.mixture")
     x = grey(300)
-    config = gaussian_mixture.Config((1, 4, 3), 2, rank=None, smoothing=1e-9, lowest=1e-6)
+    config = gaussian_mixture.Config((1, 4, 3), 2, rank=None, smoothing=1e-9, lowest=(1e-6,))
     model, _ = fitted(config, x, 2)
     before = model.components
     peer = sklearn_mixture.GaussianMixture(
@@ -102,7 +116,7 @@ def test_the_score_and_a_step_equal_those_of_scikit_learn():
 def test_low_rank_of_one_component_reaches_the_likelihood_of_factor_analysis():
     decomposition = pytest.importorskip("sklearn.decomposition")
     x = grey(400, seed=3)
-    config = gaussian_mixture.Config((1, 4, 3), 1, rank=3, smoothing=1e-9, lowest=1e-5)
+    config = gaussian_mixture.Config((1, 4, 3), 1, rank=3, smoothing=1e-9, lowest=(1e-5,))
     model, _ = fitted(config, x, 400)
     peer = decomposition.FactorAnalysis(3, tol=1e-3, max_iter=5000, svd_method="lapack").fit(x.flatten(1).numpy())
     # Both climb to the same maximum, slowly at the end.
@@ -247,7 +261,9 @@ def test_low_rank_survives_packing():
     assert (other.score(x).nats - model.score(x).nats).mean().abs() < 1
 
 
-@pytest.mark.parametrize("wrong", [{"components": 0}, {"rank": 0}, {"smoothing": 0.0}, {"lowest": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"components": 0}, {"rank": 0}, {"smoothing": 0.0}, {"lowest": (0.1, 0.0)}, {"lowest": ()}]
+)
 def test_settings_that_make_no_gaussian_mixture_are_refused(wrong):
     with pytest.raises(RecipeError):
         gaussian_mixture.Config((1, 4, 3), **wrong)

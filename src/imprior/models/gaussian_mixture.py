@@ -45,22 +45,23 @@ class Config:
         components: number of Gaussians, K.
         rank: columns of W; None for full covariances.
         smoothing: weight of the prior, in images a component.
-        lowest: standard deviations of a pixel stay above this. 8-bit levels, made continuous, have 0.0011 by
-            themselves: a density that is sharper describes the rounding, and on a constant pixel it has no maximum.
+        lowest: standard deviations stay above this, the components taking turns. 8-bit levels, made continuous, have
+            0.0011 by themselves, and a sharper density would describe their rounding. At that, ink on a pixel where
+            others have none costs a hundred thousand nats; components with a higher floor take such images in.
     """
 
     shape: tuple[int, int, int] = (0, 0, 0)
     components: int = 50
     rank: int | None = 10
     smoothing: float = 5.0
-    lowest: float = 0.001
+    lowest: tuple[float, ...] = (0.001, 0.001, 0.001, 0.03)
 
     def __post_init__(self) -> None:
         if self.components < 1:
             raise RecipeError(f"components must be at least 1, not {self.components}")
         if self.rank is not None and self.rank < 1:
             raise RecipeError(f"rank must be at least 1, or none for full covariances, not {self.rank}")
-        if not self.smoothing > 0 or not self.lowest > 0:
+        if not self.smoothing > 0 or not self.lowest or not min(self.lowest) > 0:
             raise RecipeError(f"smoothing and lowest must be above 0, not {self.smoothing} and {self.lowest}")
 
     def build(self) -> GaussianMixture:
@@ -139,10 +140,10 @@ class GaussianMixture(nn.Module):
             evidence = joint.logsumexp(1)
             total += evidence.sum()
             sums.add(points, (joint - evidence[:, None]).exp())
-        variance = sums.variance(self.config.lowest**2)
+        variance = sums.variance()
         penalty = -self.config.smoothing * components.expected(variance).sum()
         share = sums.share + 10 * torch.finfo(torch.float64).eps
-        self._set(share, sums.step(variance, self.config.smoothing, self.config.lowest**2))
+        self._set(share, sums.step(variance, self.config.smoothing, self._floor))
         self.passes += 1
         return float((penalty - total) / sums.count)
 
@@ -220,18 +221,24 @@ class GaussianMixture(nn.Module):
             mean = torch.zeros_like(mean).index_add_(0, nearest, points) / share.clamp_min(1)[:, None]
         residual = points - mean[nearest]
         prior = self.config.smoothing
-        variance = points.var(0, correction=0).clamp_min(self.config.lowest**2)
+        variance = points.var(0, correction=0)
         if self.config.rank is None:
             within = (residual.T @ residual + prior * variance.diag()) / (len(points) + prior)
-            components: Components = Full(mean, cholesky(within.expand(len(mean), -1, -1)))
+            components: Components = Full(mean, _raised(within.expand(len(mean), -1, -1), self._floor))
         else:
             squares = torch.zeros_like(mean).index_add_(0, nearest, residual.square())
-            noise = (squares + prior * variance) / (share + prior)[:, None]
+            noise = torch.maximum((squares + prior * variance) / (share + prior)[:, None], self._floor[:, None])
             # Random mixtures of the images around a mean: W Wᵀ is half their covariance in expectation.
             mixing = normal((len(points), self.config.rank), rng, points) * (2 * self.config.rank) ** -0.5
             mixed = torch.stack([residual[nearest == k].T @ mixing[nearest == k] for k in range(len(mean))])
             components = LowRank(mean, mixed / share.clamp_min(1).sqrt()[:, None, None], noise)
         self._set(share.clamp_min(1), components)
+
+    @property
+    def _floor(self) -> Tensor:
+        """Lowest variance of each component, [K]."""
+        lowest = torch.tensor(self.config.lowest, dtype=torch.float64, device=self.mean.device)
+        return lowest.square()[torch.arange(self.config.components, device=lowest.device) % len(lowest)]
 
     def _set(self, share: Tensor, components: Components) -> None:
         self.log_weights.copy_(share.log() - share.sum().log())
@@ -267,14 +274,14 @@ class _Sums(ABC):
         self.first += responsibility.T @ points
         self.second += responsibility.T @ points.square()
 
-    def variance(self, lowest: float) -> Tensor:
-        """Variance of each pixel over all images, [D], at least `lowest`."""
+    def variance(self) -> Tensor:
+        """Variance of each pixel over all images, [D]."""
         mean = self.first.sum(0) / self.count
-        return (self.second.sum(0) / self.count - mean.square()).clamp_min(lowest)
+        return (self.second.sum(0) / self.count - mean.square()).clamp_min(0)
 
     @abstractmethod
-    def step(self, variance: Tensor, smoothing: float, lowest: float) -> Components:
-        """The components that the sums and the prior (pixels of these variances [D]) ask for."""
+    def step(self, variance: Tensor, smoothing: float, floor: Tensor) -> Components:
+        """The components that the sums and the prior (pixels of these variances [D]) ask for, none below its floor."""
 
 
 class _FullSums(_Sums):
@@ -288,12 +295,12 @@ class _FullSums(_Sums):
         for outer, weight in zip(self.outer, responsibility.T, strict=True):
             outer.addmm_((weight[:, None] * points).T, points)
 
-    def step(self, variance: Tensor, smoothing: float, lowest: float) -> Components:
+    def step(self, variance: Tensor, smoothing: float, floor: Tensor) -> Components:
         share = (self.share + 10 * torch.finfo(torch.float64).eps)[:, None]
         mean = self.first / share
         scatter = self.outer - share[..., None] * mean[:, :, None] * mean[:, None, :]
         covariance = (scatter + smoothing * variance.diag()) / (share[..., None] + smoothing)
-        return Full(mean, cholesky(covariance))
+        return Full(mean, _raised(covariance, floor))
 
 
 class _LowRankSums(_Sums):
@@ -313,17 +320,26 @@ class _LowRankSums(_Sums):
         self.latent += weighted.sum(0)
         self.cross += (weighted.flatten(1).T @ points).view(*self.offset.shape, -1).mT
 
-    def step(self, variance: Tensor, smoothing: float, lowest: float) -> Components:
+    def step(self, variance: Tensor, smoothing: float, floor: Tensor) -> Components:
         """One step on W and noise, about the new means, of the responsibilities as they are."""
         share = (self.share + 10 * torch.finfo(torch.float64).eps)[:, None]
         mean = self.first / share
         pixels = self.second - share * mean.square() + smoothing * variance
-        pixels = (pixels / (share + smoothing)).clamp_min(lowest)  # the diagonal of S, [K, D]
+        pixels = pixels / (share + smoothing)  # the diagonal of S, [K, D]
         cross = self.cross - mean[..., None] * self.latent[:, None, :] + smoothing * variance[:, None] * self.posterior
         cross = cross / (share[..., None] + smoothing)  # S γ, [K, D, R]
         spread_z = torch.cholesky_inverse(self.before.inner) + self.posterior.mT @ cross  # E z zᵀ, [K, R, R]
         factors = torch.linalg.solve(spread_z, cross.mT).mT
-        return LowRank(mean, factors, (pixels - (factors * cross).sum(2)).clamp_min(lowest))
+        return LowRank(mean, factors, torch.maximum(pixels - (factors * cross).sum(2), floor[:, None]))
+
+
+def _raised(covariance: Tensor, floor: Tensor) -> Tensor:
+    """Cholesky factors of covariances [K, D, D] whose eigenvalues are raised to a floor [K].
+
+    Of all covariances above the floor this is the one of highest likelihood.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    return cholesky((vectors * torch.maximum(values, floor[:, None])[:, None, :]) @ vectors.mT)
 
 
 def cholesky(covariance: Tensor) -> Tensor:
