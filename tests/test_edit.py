@@ -252,7 +252,7 @@ def test_every_edit_writes_its_picture(
 ) -> None:
     mask, out = tmp_path / "mask.png", tmp_path / "out.png"
     for more, columns in (
-        (["--direction", "label:7-1", "--data", bars], ["-2", "-1", "+0", "+1", "+2"]),
+        (["--direction", "label:7-1", "--data", bars], ["-1", "-0.5", "+0", "+0.5", "+1"]),
         (["--direction", "pca:2", "--strength", "-1.5,3"], ["-1.5", "+3"]),
         (["--like", pictures[2]], ["+0", "+0.25", "+0.5", "+0.75", "+1"]),
         (["--correct"], ["corrected"]),

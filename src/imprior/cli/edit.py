@@ -40,7 +40,7 @@ from imprior.cli._output import emit, note, picture_name, save_rows
     "--strength",
     "strengths",
     type=Listed("NUMBER", float),
-    help="How far, each a column.  [default: -2,-1,0,1,2 of a direction, 0,0.25,0.5,0.75,1 of --like]",
+    help="How far, each a column.  [default: -2 to 2 of a component, -1 to 1 of labels, 0 to 1 of --like]",
 )
 @click.option(
     "--mask", metavar="MASK", type=click.Path(path_type=Path), help="Picture, white and black, of their size."

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from imprior.opening import Given
     from imprior.tasks.edit import Edit
 
-MOVES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+COMPONENTS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # in deviations
+CLASSES = (-1.0, -0.5, 0.0, 0.5, 1.0)  # twice the way between two classes leads away from all images
 BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 ENOUGH = 10_000  # labelled images that a direction is found from
 
@@ -94,7 +95,8 @@ def edit(
         if examples is not None:
             images = opening.images(examples, opened.data, split=_training(examples), limit=ENOUGH)
         found = directions.find(opened.model, direction, images, rng=rng)
-        return task.move(opened.model, x, found, MOVES if strengths is None else strengths, rng=rng)
+        usual = COMPONENTS if direction.startswith("pca:") else CLASSES
+        return task.move(opened.model, x, found, usual if strengths is None else strengths, rng=rng)
     if like is not None:
         return task.like(opened.model, x, single(like), BLENDS if strengths is None else strengths, rng=rng)
     if compose is not None:
