@@ -165,7 +165,7 @@ class Autoregressive(nn.Module):
         ]
         # Of the mixture over labels the images up to each patch, whose differences are the patches: [K, N, L] → [N, L].
         upto = torch.stack(each).cumsum(2).logsumexp(0) - math.log(len(given))
-        nats = -upto.diff(dim=1, prepend=upto.new_zeros(len(x), 1)).unflatten(1, self.grid) / self.config.patch**2
+        nats = -upto.diff(dim=1, prepend=upto.new_zeros(len(x), 1)).view(len(x), *self.grid) / self.config.patch**2
         return nats.repeat_interleave(self.config.patch, 1).repeat_interleave(self.config.patch, 2)
 
     @torch.no_grad()
