@@ -12,7 +12,7 @@ recipe = Recipe(
     data=Data(size=32),
     model=gan.Config(network=Residual(channels=(48, 96, 128), blocks=1), latent=64),
     training=Gradient(
-        objective=Adversarial(weight=1.0, share=0.25),
+        objective=Adversarial(weight=0.25, share=0.25),
         optimiser=Optimiser("adam", rate=1e-3, betas=(0.0, 0.99)),
         schedule=Schedule("cosine", warmup=0.01, floor=0.05),
         images=600_000,
