@@ -1,15 +1,14 @@
 """Flows over images of whole levels: what lies between the levels 0 … K-1 of a pixel and the real numbers of a flow.
 
-    k ──► noise in the level: k + u, u in (0, 1) ──► levels: y = Φ⁻¹(F(k + u)) ──► flow ──► z ~ N(0, 1)
+    k ──► noise in the level: k + u, u in (0, 1) ──► levels: y = logit F(k + u) ──► flow ──► z ~ N(0, 1)
 
 A flow gives a density p; the probability of an image of levels is the integral of p over its bin, k + (0, 1)^D, and
 
     log P(k)  ≥  E_q log 1/S Σ p(k + u_s) / q(u_s | k)  ≥  E_q log p(k + u) - log q(u | k)       u_s ~ q(· | k)
 
 F is a distribution function over (0, K), linear within each level: the learned masses of the levels, cumulated. So
-pixels of the marginal distribution F become normal, the support of the model is exactly the levels that there are, all
-images together have probability one, and 80 % black pixels fill most of the line instead of one spike in it. With a
-flow that is the identity this is a model of independent pixels, at the start of 8 bits each.
+pixels of the marginal distribution F become a bell around 0, and 80 % black pixels fill most of the line instead of one
+spike in it; and the model has no density beyond the levels, so that all images together have probability one.
 
 References: Theis, van den Oord and Bethge, 2016, A note on the evaluation of generative models, section 3.1 (uniform
 noise); Ho, Chen, Srinivas, Duan and Abbeel, 2019, Flow++, sections 3.1 and 4 (variational dequantisation, and the
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from imprior import bounds
-from imprior.distributions.draws import normal
+from imprior.distributions.draws import normal, uniform
 from imprior.distributions.gaussian import LOG_2PI
 from imprior.errors import DataError, RecipeError
 from imprior.nn.convolutional import Crop, Pad
@@ -35,7 +34,7 @@ from imprior.nn.flow_layers import Affine
 from imprior.promises import Score, Shape, space_of
 
 GAIN = 10.0  # logits of the levels' masses are 10 times their parameters: they have far to go (black: 0.4 % to 95 %)
-SPREAD = 1.6  # the sigmoid of a normal number times 1.6 is nearest to uniform
+LOGISTIC = math.pi / math.sqrt(3)  # standard deviation of a logistic number: y has one of 1
 AT_ONCE = 800_000  # pixels scored at a time
 
 
@@ -70,19 +69,20 @@ class Variational:
 
 
 class UniformNoise(nn.Module):
-    """u = Φ(ε)."""
+    """u as it is drawn."""
 
     name = "uniform"
 
-    def forward(self, x: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
-        """Images x and ε ~ N(0, 1), [N, C, H, W] each -> u in (0, 1) and log q(u | x) [N]."""
-        return torch.special.ndtr(epsilon), x.new_zeros(len(x))
+    def forward(self, x: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Images x, and draws uniform in [0, 1], [N, C, H, W] each -> u in (0, 1) and log q(u | x) [N]."""
+        return _inside(draws), x.new_zeros(len(x))
 
 
 class VariationalNoise(nn.Module):
-    """u = sigmoid(couplings(ε | x)); at the start nearly uniform."""
+    """u = sigmoid(couplings(logit of a uniform draw | x)); at the start uniform."""
 
     name = "variational"
+
     mask: Tensor  # [1, H, W], 1 on the black fields of a chess board
 
     def __init__(self, settings: Variational, shape: tuple[int, int, int]) -> None:
@@ -96,23 +96,36 @@ class VariationalNoise(nn.Module):
         board = (torch.arange(height)[:, None] + torch.arange(width)) % 2
         self.register_buffer("mask", board[None].float(), persistent=False)
 
-    def forward(self, x: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor]:
-        """Images x and ε ~ N(0, 1), [N, C, H, W] each -> u in (0, 1) and log q(u | x) [N]."""
-        log_q = -0.5 * (epsilon.square() + LOG_2PI)
-        v = epsilon
+    def forward(self, x: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        """Images x, and draws uniform in [0, 1], [N, C, H, W] each -> u in (0, 1) and log q(u | x) [N]."""
+        v = _inside(draws).logit()
+        log_q = _log_slope(v)
         for i, network in enumerate(self.networks):
             changed = self.mask if i % 2 == 0 else 1 - self.mask
             given = F.pixel_unshuffle(self.pad(torch.cat((2 * x - 1, v * (1 - changed)), 1)), 2)
             log_scale, shift = (self.crop(F.pixel_shuffle(part, 2)) * changed for part in network(given))
             v = torch.addcmul(shift, v, log_scale.exp())
             log_q = log_q - log_scale
-        v = SPREAD * v
-        log_q = log_q - math.log(SPREAD) + F.softplus(v) + F.softplus(-v)  # - log du/dv
-        return v.sigmoid(), log_q.flatten(1).sum(1)
+        return v.sigmoid(), (log_q - _log_slope(v)).flatten(1).sum(1)
+
+
+def _log_slope(v: Tensor) -> Tensor:
+    """log of the derivative of sigmoid(v), which is also the log-density of a logistic number."""
+    return -F.softplus(v) - F.softplus(-v)
+
+
+def _inside(u: Tensor) -> Tensor:
+    """[0, 1] -> (0, 1): rounding must not put noise on an edge of the first or last bin."""
+    tiny = torch.finfo(u.dtype).eps
+    return u.clamp(tiny, 1 - tiny)
 
 
 class Levels(nn.Module):
-    """y = Φ⁻¹(F(k + u)) with learned masses of the levels, equal ones at the start.
+    """y = logit(F(k + u)) / (π / √3) with learned masses of the levels, equal ones at the start.
+
+    The logit, not the normal quantile function: its tails are heavier than a Gaussian's, so a flow that stretches y
+    keeps a density that is bounded in u. (With normal tails it would have peaks at the ends of the first and the last
+    bin, which uniform noise hardly ever meets.)
 
     Args:
         levels: K.
@@ -126,17 +139,15 @@ class Levels(nn.Module):
     def forward(self, k: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """Levels k (int64) and u in (0, 1), [N, C, H, W] each -> y of the same shape, and log |det dy/du| [N]."""
         mass, below, above, log_mass = F.embedding(k, torch.stack(self._tables(), 1)).unbind(-1)
-        # Of the two tails the smaller one: 1 - F would round the levels near white away.
-        lower, upper = below + mass * u, above + mass * (1 - u)
-        tail = torch.minimum(lower, upper).clamp_min(torch.finfo(u.dtype).tiny)
-        y = torch.special.ndtri(tail)
-        log_det = log_mass + 0.5 * (y.square() + LOG_2PI)
-        return torch.where(lower < upper, y, -y), log_det.flatten(1).sum(1)
+        u = _inside(u)
+        log_below, log_above = (below + mass * u).log(), (above + mass * (1 - u)).log()
+        log_det = log_mass - log_below - log_above - math.log(LOGISTIC)
+        return (log_below - log_above) / LOGISTIC, log_det.flatten(1).sum(1)
 
     def inverse(self, y: Tensor) -> Tensor:
         """y [N, C, H, W] -> k + u in [0, K], in float64 (in float32 a level of small mass would be one point)."""
         mass, below, _, _ = (table.detach().double() for table in self._tables())
-        cumulated = torch.special.ndtr(y.double())
+        cumulated = (LOGISTIC * y.double()).sigmoid()
         k = (torch.searchsorted(below, cumulated.contiguous(), right=True) - 1).clamp_min(0)
         u: Tensor = ((cumulated - below[k]) / mass[k]).clamp(0, 1)
         return k + u
@@ -145,7 +156,10 @@ class Levels(nn.Module):
         """Mass of each level, of those below it, of those above it, and log mass: [K] each."""
         log_mass = (GAIN * self.logits).log_softmax(0)
         mass = log_mass.exp()
-        return mass, mass.cumsum(0) - mass, mass.flip(0).cumsum(0).flip(0) - mass, log_mass
+        # Sums of the others, not 1 - mass: of the little that is left beside black, rounding would take all.
+        below = F.pad(mass[:-1].cumsum(0), (1, 0))
+        above = F.pad(mass[1:].flip(0).cumsum(0).flip(0), (0, 1))
+        return mass, below, above, log_mass
 
 
 class DequantisedFlow(nn.Module):
@@ -182,7 +196,7 @@ class DequantisedFlow(nn.Module):
 
     def log_prob(self, x: Tensor, labels: Tensor | None = None, *, rng: torch.Generator | None = None) -> Tensor:
         """An estimate, by one draw of the noise, of the lower bound on log P(x): [N] nats, differentiable."""
-        return self._bound(self._checked(x), normal(x.shape, rng, x))
+        return self._bound(self._checked(x), uniform(x.shape, rng, x))
 
     def encode(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, C·H·W], from the middle of each level's bin; values between levels go on linearly.
@@ -233,16 +247,16 @@ class DequantisedFlow(nn.Module):
             for start in range(0, samples, block):
                 n = min(block, samples - start)
                 images = x[i : i + group]
-                epsilon = torch.stack([normal((n, *self.size), own, x) for own in generators[i : i + group]])
-                repeated = images[:, None].expand_as(epsilon).flatten(0, 1)
-                log_weights = self._bound(repeated, epsilon.flatten(0, 1)).double().view(-1, n)
+                draws = torch.stack([uniform((n, *self.size), own, x) for own in generators[i : i + group]])
+                repeated = images[:, None].expand_as(draws).flatten(0, 1)
+                log_weights = self._bound(repeated, draws.flatten(0, 1)).double().view(-1, n)
                 total[i : i + group] = torch.logaddexp(total[i : i + group], log_weights.logsumexp(1))
         protocol = f"dequantised ({self.noise.name}), importance-weighted, {samples} samples"
         return Score(math.log(samples) - total, "bound", space_of(self), protocol)
 
-    def _bound(self, x: Tensor, epsilon: Tensor) -> Tensor:
-        """log p(k + u) - log q(u | k) at the u that the noise makes of ε: [N]."""
-        u, log_q = self.noise(x, epsilon)
+    def _bound(self, x: Tensor, draws: Tensor) -> Tensor:
+        """log p(k + u) - log q(u | k) at the u that the noise makes of uniform draws: [N]."""
+        u, log_q = self.noise(x, draws)
         y, log_det = self.marginal((x * self.top).round().long(), u)
         z, more = self.transform(y)
         return log_det + more - log_q - 0.5 * (z.square().sum(1) + z.shape[1] * LOG_2PI)  # type: ignore[no-any-return]

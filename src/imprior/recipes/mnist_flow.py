@@ -19,7 +19,7 @@ recipe = Recipe(
     ),
     training=Gradient(
         objective=Likelihood(),
-        optimiser=Optimiser("adamw", rate=2e-3, weight_decay=1e-2),
+        optimiser=Optimiser("adamw", rate=3e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.01, floor=0.01),
         images=3_000_000,
         batch=128,
