@@ -49,7 +49,7 @@ def command(
 
     images = face.augment(model, n, out, labels=label, seed=seed, draw=draw, temperature=temperature)
     assert images.labels is not None
-    counts = {images.classes[k]: int((images.labels == k).sum()) for k in images.labels.unique().tolist()}
+    counts = {images.classes[k]: int((images.labels == k).sum()) for k in sorted(set(images.labels.tolist()))}
     if as_json:
         emit({"model": model, "n": n, "classes": counts, "seed": seed, "folder": out})
     else:

@@ -79,7 +79,7 @@ def write(images: Images, out: Path) -> None:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-        for label in images.labels.unique().tolist():
+        for label in sorted(set(images.labels.tolist())):
             (temporary / images.classes[label]).mkdir()
         digits = len(str(len(images) - 1))
         for number, label in enumerate(images.labels.tolist()):

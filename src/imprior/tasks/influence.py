@@ -87,7 +87,7 @@ def run(model: Any, x: Tensor, *, units: int | Sequence[int] = 8, labels: Tensor
         raise DataError("influence is averaged over images: give at least two")
     height, width = x.shape[2:]
     with evaluating(model) as device:
-        z = torch.cat([known.encode(part.to(device)) for part in x.split(BATCH)])
+        z = torch.cat([known.encode(part.to(device)) for part in torch.split(x, BATCH)])
         deviation = z.flatten(1).std(0, correction=0)
         chosen = chosen_units(units, deviation)
         moves = x.new_zeros(len(chosen), *x.shape[1:], device=device)
