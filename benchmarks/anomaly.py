@@ -7,6 +7,7 @@ separated are the test parts of both. The default score was chosen on validation
 """
 
 import argparse
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -42,6 +43,8 @@ def main() -> None:
             opening.images(source, opened.data, split=asked.split, limit=asked.limit)
             for source in (sources[family], other)
         ]
+        if asked.split == "validation":  # half of it for the fit, half to be separated
+            normal, sets[0] = (replace(normal, pixels=normal.pixels[half::2], labels=None) for half in (0, 1))
         for score in asked.scores:
             try:
                 detector = anomaly.fit(opened.model, normal, score=score, false_alarms=asked.false_alarms, name=name)
