@@ -9,14 +9,16 @@ has no test split, which the card says). The figures are those of the weights as
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from imprior import loading, opening, packing, recipes, runs
 from imprior.data import prepare
+from imprior.data.batches import Images
 from imprior.fit.finish import calibration
-from imprior.promises import Calibrates
-from imprior.tasks import evaluate
+from imprior.promises import Calibrates, Classifies, Denoises, Encodes, Scores
+from imprior.tasks import classify, evaluate
 
 
 def embed(run: runs.Run, source: str, samples: int, *, large: int, about: dict[str, str]) -> int:
@@ -38,19 +40,24 @@ def embed(run: runs.Run, source: str, samples: int, *, large: int, about: dict[s
     card = run.read("card.json") | {"name": recipe.name} | about
     split = "test" if "test" in prepare.splits(source) else "validation"
     target.write("card.json", card)
-    with torch.no_grad():
-        evaluation = evaluate.run(
-            loading.load(target),
-            opening.images(source, recipe.data, split=split),
-            samples=samples,
-            corruption=recipe.data.corruption if recipe.data.corruption.kind != "none" else None,
-        )
-    card["figures"] = {"split": split, **evaluation.record()}
+    judged = opening.images(source, recipe.data, split=split)
+    card["figures"] = {"split": split, **figures(loading.load(target), judged, recipe, samples)}
     target.write("card.json", card)
     size = sum(p.stat().st_size for p in target.path.iterdir())
     short = {k: v for k, v in card["figures"].items() if isinstance(v, float)}
     print(recipe.name, f"{size:,} bytes", json.dumps(short), flush=True)
     return size
+
+
+@torch.no_grad()
+def figures(model: Any, judged: Images, recipe: recipes.Recipe, samples: int) -> dict[str, Any]:
+    """What the model's promises allow; of one that only draws, nothing (`imprior quality` measures it)."""
+    if isinstance(model, Classifies):
+        return classify.run(model, judged).record()
+    if not isinstance(model, Scores | Encodes | Denoises):
+        return {}
+    corruption = recipe.data.corruption if recipe.data.corruption.kind != "none" else None
+    return evaluate.run(model, judged, samples=samples, corruption=corruption).record()
 
 
 if __name__ == "__main__":

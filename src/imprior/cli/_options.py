@@ -31,7 +31,8 @@ class Verb(click.Command):
 def verb(name: str, section: str, *examples: str) -> Callable[[Callable[..., Any]], Verb]:
     """Make a function a command with at least one example."""
     assert section in SECTIONS and examples
-    return click.command(name, cls=Verb, section=section, examples=examples)
+    settings = {"help_option_names": ["-h", "--help"]}
+    return click.command(name, cls=Verb, section=section, examples=examples, context_settings=settings)
 
 
 def model(help_name: str = "MODEL") -> Decorator[Any]:

@@ -19,7 +19,7 @@ from imprior.data.corrupt import corrupt
 from imprior.data.images import from_batch
 from imprior.data.settings import Corruption
 from imprior.metrics.psnr import psnr_db
-from imprior.promises import kept
+from imprior.promises import Encodes, Samples, Scores, kept
 from imprior.randomness import generator
 from imprior.report import figures, grid
 from imprior.report.page import Cell, Code, Part, Picture, Section, Table
@@ -155,8 +155,9 @@ def samples(stage: Stage) -> Section:
     models = stage.keeping("Samples")
     drawn = [face.sample(model, SHOWN, seed=1) for model in models.values()]
     told = (
-        "A code is drawn, then decoded. A VAE draws from its prior, which its codes were held to; for a plain "
-        "autoencoder or PCA a Gaussian fitted to the codes has to stand in, and it shows."
+        "Models with a code draw one and decode it. A VAE draws from its prior, which its codes were held to; for a "
+        "plain autoencoder or PCA a Gaussian fitted to the codes has to stand in, and it shows. Autoregressive models "
+        "draw pixel after pixel, each given those before; of models of binarized digits every dot is drawn."
     )
     command = Code("imprior sample mnist-vae mnist-ae -o samples.png")
     return Section("Samples", [told, _picture(drawn, list(models), "Ten draws of each model"), command])
@@ -216,18 +217,21 @@ def comparison(stage: Stage) -> Section:
     """The models side by side, measured now."""
     table: list[list[Cell]] = []
     for name, given in ({JUST_NOW: stage.run.path} | {name: name for name in stage.models}).items():
-        run = runs.find(given)
-        record = face.evaluate(given, "digits", samples=20, limit=JUDGED).record()
-        model = face.load(given)
+        run, model = runs.find(given), face.load(given)
+        if not isinstance(model, Scores | Encodes | Samples):
+            continue  # a classifier
+        record: dict[str, Any] = {}
+        if isinstance(model, Scores | Encodes):
+            record = face.evaluate(given, "digits", samples=20, limit=JUDGED).record()
         numbers = model.encode(stage.digits[:1]).numel() if "Encodes" in kept(model) else None
         row = [name, recipes.read(run.read("recipe.json")).name, run.read("card.json")["parameters"] or None, numbers]
         nats = record.get("nats") if record.get("space") == "binary" else None
         table.append([*row, record.get("psnr_db"), nats, record.get("denoised_db")])
     told = (
-        f"Measured now on {JUDGED} embedded test digits. Nats are of binarized digits (importance-weighted bound, 20 "
-        "samples; less is better) and empty for models that give images no probability, or one of another kind. "
-        "Cleaning is from Gaussian noise of 0.5, for models that were trained to do it. The figures of an embedded "
-        "model on the full test set, with their protocol, are in its card: imprior info NAME."
+        f"Measured now on {JUDGED} embedded test digits. Nats are of binarized digits (exact or an importance-weighted "
+        "bound of 20 samples; less is better), empty for models that give images no probability, or one of another "
+        "kind. Cleaning is from Gaussian noise of 0.5, for models that were trained to do it. The figures of an "
+        "embedded model on the full test set, with their protocol, are in its card: imprior info NAME."
     )
     columns = ["model", "recipe", "weights", "numbers in the code", "reconstruction [dB]", "nats", "cleaned [dB]"]
     command = Code("imprior compare mnist-ae mnist-dae mnist-vae mnist-pca")

@@ -22,6 +22,7 @@ from imprior.face.judging import compare, evaluate, probe, rd_curve
 from imprior.face.labelling import augment, classify
 from imprior.face.making import info, inspect_data, list_models, list_recipes, load, plan, train, tune
 from imprior.face.pictures import corrupt, denoise
+from imprior.face.quality import quality
 from imprior.face.using import embed, interpolate, reconstruct, sample, traverse
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "load",
     "plan",
     "probe",
+    "quality",
     "rd_curve",
     "reconstruct",
     "sample",

@@ -160,9 +160,9 @@ def calibration_error(log_p: Tensor, labels: Tensor, bins: int = BINS) -> float:
     Reference:
         Guo et al. 2017, On calibration of modern neural networks, eq. 3.
 
-    >>> half = torch.tensor([[0.5, 0.5]] * 4).log()
-    >>> calibration_error(half, torch.tensor([0, 0, 1, 1])), calibration_error(half, torch.tensor([0, 0, 0, 0]))
-    (0.0, 0.5)
+    >>> half = torch.full((4, 2), 0.5).log()
+    >>> [round(calibration_error(half, torch.tensor(truth)), 6) for truth in ([0, 0, 1, 1], [0, 0, 0, 0])]
+    [0.0, 0.5]
     """
     confidence, predicted = log_p.double().exp().max(1)
     right = (predicted == labels).double()
