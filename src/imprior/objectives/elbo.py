@@ -33,8 +33,8 @@ class Elbo:
         warmup: the weight rises linearly during this fraction of the training.
         warmup_from: where it starts, as a fraction of beta.
         free_bits: nats per latent unit below which its KL, averaged over the batch, is not pushed. Where the prior ties
-            the units together (flow, mixture, VampPrior) the floor holds for their sum; where latents are drawn in steps
-            (the rungs of a ladder), each step has an equal part of it.
+            the units together (flow, mixture, VampPrior) the floor holds for their sum; where latents are drawn in
+            steps (the rungs of a ladder), each step has an equal part of it.
         importance: samples of the importance-weighted bound that is maximised in the last phase; 1 for no such phase.
             It is a bound by itself: beta and free bits have no part in it.
         importance_from: progress (fraction of the training) at which that phase begins.
