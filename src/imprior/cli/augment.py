@@ -43,7 +43,7 @@ def command(
     """Draw a labelled folder of images.
 
     A subfolder for each class, as `imprior train` and `imprior data` read them. Whether such images help another
-    network is for an experiment to say; more of them than real ones seldom do.
+    network is for an experiment to say: benchmarks/augmentation.py is one.
     """
     from imprior import face
 
