@@ -69,7 +69,12 @@ class Stage:
         return imprior.load(imprior.train(recipe, self.data, place, overrides=given, resume=True).path)
 
     def protocol(self) -> dict[str, Any]:
-        return {"data": Path(self.data).name, "test": len(self.test), "fingerprint": self.test.fingerprint, "scale": self.scale}
+        return {
+            "data": Path(self.data).name,
+            "test": len(self.test),
+            "fingerprint": self.test.fingerprint,
+            "scale": self.scale,
+        }
 
 
 Made = tuple[bytes, dict[str, Any]]  # a picture, and the figures that belong to it
