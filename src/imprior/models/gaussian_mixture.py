@@ -53,7 +53,7 @@ class Config:
     shape: tuple[int, int, int] = (0, 0, 0)
     components: int = 50
     rank: int | None = 10
-    smoothing: float = 5.0
+    smoothing: float = 0.1
     lowest: tuple[float, ...] = (0.001, 0.001, 0.001, 0.03)
 
     def __post_init__(self) -> None:
