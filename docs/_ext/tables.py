@@ -157,7 +157,12 @@ def comparison(found: Mapping[str, Mapping[str, Any]], *, language: str = "en", 
 
     A brief one leaves out what follows from other columns: bits per dimension, and the PSNR before denoising.
     """
-    judged = {name: dict(card["figures"]) for name, card in found.items() if "protocol" in card.get("figures", {})}
+    # Figures of what `evaluate` measures name the test images; a classifier's accuracy has no column here.
+    judged = {
+        name: dict(card["figures"])
+        for name, card in found.items()
+        if "images_sha256" in card.get("figures", {}).get("protocol", {})
+    }
     if brief:
         judged = {name: {k: v for k, v in f.items() if k not in FOLLOWS} for name, f in judged.items()}
     if not judged:
@@ -166,7 +171,7 @@ def comparison(found: Mapping[str, Mapping[str, Any]], *, language: str = "en", 
 
     sets: dict[str, dict[str, Mapping[str, Any]]] = {}
     for name, figures in judged.items():
-        sets.setdefault(str(figures["protocol"].get("images_sha256", "")), {})[name] = figures
+        sets.setdefault(str(figures["protocol"]["images_sha256"]), {})[name] = figures
     tables = [compare.run(group).markdown() for group in sets.values()]
     return "\n\n".join(re.sub(r"^\[", "* [", text, flags=re.MULTILINE) for text in tables)
 
