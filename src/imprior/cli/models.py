@@ -5,7 +5,8 @@ from __future__ import annotations
 from imprior.cli._options import as_json, verb
 from imprior.cli._output import emit, table
 
-SHOWN = ("nats", "bits_per_dim", "psnr_db", "denoised_db", "accuracy")  # figures that say something without their protocol
+# Figures that say something without their protocol.
+SHOWN = ("nats", "bits_per_dim", "psnr_db", "denoised_db", "accuracy")
 
 
 @verb("models", "Look around", "imprior models", "imprior models --json")
