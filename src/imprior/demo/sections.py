@@ -223,7 +223,7 @@ def comparison(stage: Stage) -> Section:
         record: dict[str, Any] = {}
         if isinstance(model, Scores | Encodes):
             record = face.evaluate(given, "digits", samples=20, limit=JUDGED).record()
-        numbers = model.encode(stage.digits[:1]).numel() if "Encodes" in kept(model) else None
+        numbers = model.encode(stage.digits[:1]).numel() if isinstance(model, Encodes) else None
         row = [name, recipes.read(run.read("recipe.json")).name, run.read("card.json")["parameters"] or None, numbers]
         nats = record.get("nats") if record.get("space") == "binary" else None
         table.append([*row, record.get("psnr_db"), nats, record.get("denoised_db")])
