@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from imprior.errors import CapabilityError
+from imprior.errors import CapabilityError, DataError
 
 Shape = tuple[int | None, int | None, int | None]
 Space = Literal["binary", "8-bit", "continuous"]
@@ -276,6 +276,17 @@ def require(model: Any, promise: type[P], *, name: str = "this model") -> P:
     keepers = [card.parent.name for card in _cards() if promise.__name__ in json.loads(card.read_text())["promises"]]
     hint = f"; these do: {', '.join(keepers)}" if keepers else ""
     raise CapabilityError(f"{name} does not keep the promise {promise.__name__}{hint}")
+
+
+def check_shape(x: Tensor, shape: Shape) -> None:
+    """Refuse a batch of images [N, C, H, W] that a model of this shape does not take.
+
+    Raises:
+        DataError: with both shapes.
+    """
+    given = tuple(x.shape[1:])
+    if len(given) != len(shape) or any(want not in (None, have) for want, have in zip(shape, given, strict=True)):
+        raise DataError(f"images of shape {given}, but this model is for {tuple(shape)} (channels first)")
 
 
 def space_of(model: Model) -> Space:

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from imprior.distributions.draws import normal
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.coded import CodesLatents
 from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import Dense
-from imprior.promises import Shape
+from imprior.promises import Shape, check_shape
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,7 @@ class AdversarialAutoencoder(CodesLatents):
         Raises:
             DataError: images of another shape than the model's.
         """
-        if x.shape[1:] != self.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
-            )
+        check_shape(x, self.shape)
         return self.encoder(x).to(x.dtype)  # type: ignore[no-any-return]
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from imprior.distributions.draws import normal
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.coded import CodesLatents
 from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import Dense
-from imprior.promises import Shape
+from imprior.promises import Shape, check_shape
 
 # What a code goes through, with the interval in which it then lies.
 CODES: dict[str, tuple[type[nn.Module], float, float]] = {
@@ -89,10 +89,7 @@ class Autoencoder(CodesLatents):
         Raises:
             DataError: images of another shape than the model's.
         """
-        if any(wanted not in (None, given) for wanted, given in zip(self.shape, x.shape[1:], strict=True)):
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
-            )
+        check_shape(x, self.shape)
         return self.squash(self.encoder(x).to(x.dtype))  # type: ignore[no-any-return]
 
     def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:

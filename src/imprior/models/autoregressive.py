@@ -29,7 +29,7 @@ from imprior.models.pixel_outputs import Categorical, Joint, Logistics, PatchOut
 from imprior.nn.causal import CausalNetwork, MaskedConvolution
 from imprior.nn.recurrent import RowLSTM
 from imprior.nn.transformer import Transformer
-from imprior.promises import Score, Shape, space_of
+from imprior.promises import Score, Shape, check_shape, space_of
 
 # Patches at a time, which bounds the memory whatever the number of images: scoring holds the layer at work and the
 # parameters of all of them, drawing the caches of all layers.
@@ -105,7 +105,7 @@ class Autoregressive(nn.Module):
         Raises:
             DataError: images of another shape than the model's, or labels that it does not know.
         """
-        self._check_shape(x)
+        check_shape(x, self.shape)
         return self.patch_log_prob(self.patches(x), checked(labels, len(x), self.classes)).flatten(1).sum(1)
 
     def patch_log_prob(self, patches: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -137,7 +137,7 @@ class Autoregressive(nn.Module):
         Raises:
             DataError: images of another shape or of other levels than the model's, or labels that it does not know.
         """
-        self._check_shape(x)
+        check_shape(x, self.shape)
         bounds.check_levels(x, self.levels)
 
         def nats(given: Tensor | None) -> Tensor:
@@ -156,7 +156,7 @@ class Autoregressive(nn.Module):
         Raises:
             DataError: as `score`.
         """
-        self._check_shape(x)
+        check_shape(x, self.shape)
         bounds.check_levels(x, self.levels)
         patches, given = self.patches(x), [None] if self.classes is None else list(range(self.classes))
         each = [
@@ -195,7 +195,7 @@ class Autoregressive(nn.Module):
             DataError: images or a mask of another shape than the model's, known pixels between its levels, or labels
                 that it does not know.
         """
-        self._check_shape(x)
+        check_shape(x, self.shape)
         if known.shape != (len(x), 1, *x.shape[2:]):
             raise DataError(f"a mask of shape {tuple(known.shape)} for images of shape {tuple(x.shape)}")
         filled = torch.where(known, x, 0)
@@ -257,12 +257,6 @@ class Autoregressive(nn.Module):
 
     def _like(self) -> Tensor:
         return next(self.parameters())
-
-    def _check_shape(self, x: Tensor) -> None:
-        if x.shape[1:] != self.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
-            )
 
 
 def _of(labels: Tensor | None, part: slice) -> Tensor | None:

@@ -23,9 +23,9 @@ from torch.nn import functional as F
 
 from imprior.bounds import check_levels
 from imprior.distributions.draws import categorical, uniform
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.seeding import gathered, spread
-from imprior.promises import Score, Shape
+from imprior.promises import Score, Shape, check_shape
 from imprior.randomness import generator
 
 
@@ -167,10 +167,7 @@ class BernoulliMixture(nn.Module):
 
     def _bits(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> float64 [N, D]."""
-        if tuple(x.shape[1:]) != self.config.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.config.shape} (channels first)"
-            )
+        check_shape(x, self.config.shape)
         check_levels(x, 2)
         return x.flatten(1).to(self.logits.device, torch.float64).round()
 

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import GAINS, Dense, linear
-from imprior.promises import Shape
+from imprior.promises import Shape, check_shape
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,5 @@ class Classifier(nn.Module):
         self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
 
     def _raw(self, x: Tensor) -> Tensor:
-        if x.shape[1:] != self.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
-            )
+        check_shape(x, self.shape)
         return self.network(x).to(x.dtype)  # type: ignore[no-any-return]

@@ -28,10 +28,10 @@ from torch.nn import functional as F
 from imprior import bounds
 from imprior.distributions.draws import normal, uniform
 from imprior.distributions.gaussian import LOG_2PI
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.nn.convolutional import Crop, Pad
 from imprior.nn.flow_layers import Affine
-from imprior.promises import Score, Shape, space_of
+from imprior.promises import Score, Shape, check_shape, space_of
 
 GAIN = 10.0  # logits of the levels' masses are 10 times their parameters: they have far to go (black: 0.4 % to 95 %)
 LOGISTIC = math.pi / math.sqrt(3)  # standard deviation of a logistic number: y has one of 1
@@ -262,6 +262,5 @@ class DequantisedFlow(nn.Module):
         return log_det + more - log_q - 0.5 * (z.square().sum(1) + z.shape[1] * LOG_2PI)  # type: ignore[no-any-return]
 
     def _checked(self, x: Tensor) -> Tensor:
-        if x.shape[1:] != self.size:
-            raise DataError(f"images of shape {tuple(x.shape[1:])}, but this model is for {self.size} (channels first)")
+        check_shape(x, self.size)
         return x

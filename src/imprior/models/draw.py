@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from imprior.distributions.gaussian import DiagonalGaussian, kl
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.latent import LatentModel
 from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
 from imprior.nn.dense import linear
-from imprior.promises import Distribution, Shape
+from imprior.promises import Distribution, Shape, check_shape
 
 Memory = tuple[Tensor, Tensor]  # an LSTM's output and cell, [N, hidden] each
 
@@ -95,10 +95,7 @@ class Draw(LatentModel):
         Raises:
             DataError: images of another shape than the model's.
         """
-        if x.shape[1:] != self.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
-            )
+        check_shape(x, self.shape)
         return TurnByTurn(self, x)
 
     def prior(self) -> DiagonalGaussian:

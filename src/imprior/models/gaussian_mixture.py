@@ -17,7 +17,6 @@ Y. Weiss, "On GANs and GMMs", 2018; of the steps, G. McLachlan, D. Peel, "Finite
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -26,10 +25,11 @@ from torch import Tensor, nn
 
 from imprior.distributions.components import Components, Full, LowRank
 from imprior.distributions.draws import categorical, normal
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.classical import noise_level
+from imprior.models.mixture_steps import FullSums, LowRankSums, Sums, from_triangles, raised, triangles
 from imprior.models.seeding import gathered, spread
-from imprior.promises import Score, Shape
+from imprior.promises import Score, Shape, check_shape
 from imprior.randomness import generator
 
 # Full covariances of 64x64 grey images: 134 MB a component in double precision. More is a mistake.
@@ -132,7 +132,7 @@ class GaussianMixture(nn.Module):
         if not int(self.passes):
             self._start(batches)
         components, log_weights = self.components, self.log_weights.double().log_softmax(0)
-        sums: _Sums = _LowRankSums(components) if isinstance(components, LowRank) else _FullSums(components)
+        sums: Sums = LowRankSums(components) if isinstance(components, LowRank) else FullSums(components)
         total = torch.zeros((), dtype=torch.float64, device=log_weights.device)
         for x in batches:
             points = self._points(x)
@@ -224,7 +224,7 @@ class GaussianMixture(nn.Module):
         variance = points.var(0, correction=0)
         if self.config.rank is None:
             within = (residual.T @ residual + prior * variance.diag()) / (len(points) + prior)
-            components: Components = Full(mean, _raised(within.expand(len(mean), -1, -1), self._floor))
+            components: Components = Full(mean, raised(within.expand(len(mean), -1, -1), self._floor))
         else:
             squares = torch.zeros_like(mean).index_add_(0, nearest, residual.square())
             noise = torch.maximum((squares + prior * variance) / (share + prior)[:, None], self._floor[:, None])
@@ -251,120 +251,5 @@ class GaussianMixture(nn.Module):
 
     def _points(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> float64 [N, D]."""
-        if tuple(x.shape[1:]) != self.config.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.config.shape} (channels first)"
-            )
+        check_shape(x, self.config.shape)
         return x.flatten(1).to(self.mean.device, torch.float64)
-
-
-class _Sums(ABC):
-    """What a step needs to know of all images: sums over them, weighted by each component's responsibility."""
-
-    def __init__(self, components: Components) -> None:
-        self.count = 0
-        self.share = torch.zeros_like(components.mean[:, 0])  # [K]
-        self.first = torch.zeros_like(components.mean)  # [K, D], of x
-        self.second = torch.zeros_like(components.mean)  # [K, D], of x²
-
-    def add(self, points: Tensor, responsibility: Tensor) -> None:
-        """Take in points [N, D] with their responsibilities [N, K]."""
-        self.count += len(points)
-        self.share += responsibility.sum(0)
-        self.first += responsibility.T @ points
-        self.second += responsibility.T @ points.square()
-
-    def variance(self) -> Tensor:
-        """Variance of each pixel over all images, [D]."""
-        mean = self.first.sum(0) / self.count
-        return (self.second.sum(0) / self.count - mean.square()).clamp_min(0)
-
-    @abstractmethod
-    def step(self, variance: Tensor, smoothing: float, floor: Tensor) -> Components:
-        """The components that the sums and the prior (pixels of these variances [D]) ask for, none below its floor."""
-
-
-class _FullSums(_Sums):
-    def __init__(self, components: Components) -> None:
-        super().__init__(components)
-        pixels = components.mean.shape[1]
-        self.outer = components.mean.new_zeros(len(components.mean), pixels, pixels)  # of x xᵀ
-
-    def add(self, points: Tensor, responsibility: Tensor) -> None:
-        super().add(points, responsibility)
-        for outer, weight in zip(self.outer, responsibility.T, strict=True):
-            outer.addmm_((weight[:, None] * points).T, points)
-
-    def step(self, variance: Tensor, smoothing: float, floor: Tensor) -> Components:
-        share = (self.share + 10 * torch.finfo(torch.float64).eps)[:, None]
-        mean = self.first / share
-        scatter = self.outer - share[..., None] * mean[:, :, None] * mean[:, None, :]
-        covariance = (scatter + smoothing * variance.diag()) / (share[..., None] + smoothing)
-        return Full(mean, _raised(covariance, floor))
-
-
-class _LowRankSums(_Sums):
-    def __init__(self, components: LowRank) -> None:
-        super().__init__(components)
-        self.before = components
-        self.posterior = components.posterior()  # γ, [K, D, R]
-        self.offset = (self.posterior.mT @ components.mean[..., None])[..., 0]  # [K, R]
-        self.latent = torch.zeros_like(self.offset)  # of E[z | x]
-        self.cross = torch.zeros_like(self.posterior)  # of x E[z | x]ᵀ
-
-    def add(self, points: Tensor, responsibility: Tensor) -> None:
-        super().add(points, responsibility)
-        across = self.posterior.mT.flatten(0, 1)  # [K·R, D]
-        z = (points @ across.T).view(len(points), *self.offset.shape) - self.offset
-        weighted = responsibility[:, :, None] * z
-        self.latent += weighted.sum(0)
-        self.cross += (weighted.flatten(1).T @ points).view(*self.offset.shape, -1).mT
-
-    def step(self, variance: Tensor, smoothing: float, floor: Tensor) -> Components:
-        """One step on W and noise, about the new means, of the responsibilities as they are."""
-        share = (self.share + 10 * torch.finfo(torch.float64).eps)[:, None]
-        mean = self.first / share
-        pixels = self.second - share * mean.square() + smoothing * variance
-        pixels = pixels / (share + smoothing)  # the diagonal of S, [K, D]
-        cross = self.cross - mean[..., None] * self.latent[:, None, :] + smoothing * variance[:, None] * self.posterior
-        cross = cross / (share[..., None] + smoothing)  # S γ, [K, D, R]
-        spread_z = torch.cholesky_inverse(self.before.inner) + self.posterior.mT @ cross  # E z zᵀ, [K, R, R]
-        factors = torch.linalg.solve(spread_z, cross.mT).mT
-        return LowRank(mean, factors, torch.maximum(pixels - (factors * cross).sum(2), floor[:, None]))
-
-
-def _raised(covariance: Tensor, floor: Tensor) -> Tensor:
-    """Cholesky factors of covariances [K, D, D] whose eigenvalues are raised to a floor [K].
-
-    Of all covariances above the floor this is the one of highest likelihood.
-    """
-    values, vectors = torch.linalg.eigh(covariance)
-    return cholesky((vectors * torch.maximum(values, floor[:, None])[:, None, :]) @ vectors.mT)
-
-
-def cholesky(covariance: Tensor) -> Tensor:
-    """Cholesky factors of covariances [K, D, D].
-
-    Raises:
-        DataError: one is not positive definite.
-    """
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    if bool(failed.any()):
-        raise DataError("a covariance has no positive variance in some direction: raise model.smoothing")
-    return factor
-
-
-def triangles(scale: Tensor) -> Tensor:
-    """Lower triangles [K, D, D] -> their numbers, row by row."""
-    rows, columns = torch.tril_indices(*scale.shape[1:], device=scale.device)
-    return scale[:, rows, columns].flatten()
-
-
-def from_triangles(numbers: Tensor, like: Tensor) -> Tensor:
-    """The lower triangles [K, D, D] for means `like` [K, D]."""
-    count, pixels = like.shape
-    rows, columns = torch.tril_indices(pixels, pixels, device=numbers.device)
-    scale = numbers.new_zeros(count, pixels, pixels)
-    scale[:, rows, columns] = numbers.view(count, -1)
-    return scale

@@ -24,10 +24,10 @@ from torch.nn import functional as F
 
 from imprior.bounds import check_levels
 from imprior.distributions.draws import categorical, uniform
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.bernoulli_mixture import bernoulli_log_prob
 from imprior.models.seeding import gathered, spread
-from imprior.promises import Score, Shape
+from imprior.promises import Score, Shape, check_shape
 from imprior.randomness import generator
 
 
@@ -216,10 +216,7 @@ class HiddenMarkov(nn.Module):
 
     def _rows(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> float64 [N, H, C·W]."""
-        if tuple(x.shape[1:]) != self.config.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.config.shape} (channels first)"
-            )
+        check_shape(x, self.config.shape)
         check_levels(x, 2)
         return x.transpose(1, 2).flatten(2).to(self.logits.device, torch.float64).round()
 

@@ -28,7 +28,7 @@ from imprior.distributions.gaussian import LOG_2PI
 from imprior.errors import DataError, RecipeError
 from imprior.models.bernoulli_mixture import bernoulli_log_prob
 from imprior.models.classical import noise_level
-from imprior.promises import Score, Shape
+from imprior.promises import Score, Shape, check_shape
 from imprior.randomness import generator
 
 HELD_OUT = 2000  # at most so many further images choose the width
@@ -165,10 +165,7 @@ class KernelDensity(nn.Module):
         return x.flatten(1).to(self.width.device, torch.float64)
 
     def _checked(self, x: Tensor) -> Tensor:
-        if tuple(x.shape[1:]) != self.config.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.config.shape} (channels first)"
-            )
+        check_shape(x, self.config.shape)
         return x
 
 

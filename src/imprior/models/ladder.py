@@ -26,12 +26,12 @@ from torch.nn import functional as F
 
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.distributions.ladder import LadderPosterior, LadderPrior
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.latent import LatentModel
 from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
 from imprior.models.priors import Flow, Mixture, Standard, Vamp
 from imprior.nn.dense import GatedLayer, linear
-from imprior.promises import Distribution, Shape
+from imprior.promises import Distribution, Shape, check_shape
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,7 @@ class Ladder(LatentModel):
 
     def _ascend(self, x: Tensor) -> tuple[DiagonalGaussian, list[Tensor]]:
         """q(z_top | x), and the layers h₁, h₂, … below it."""
-        if x.shape[1:] != self.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
-            )
+        check_shape(x, self.shape)
         layers = [x.flatten(1)]
         for layer in self.up:
             layers.append(layer(layers[-1]))

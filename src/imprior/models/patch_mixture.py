@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from imprior.distributions.components import Full
 from imprior.errors import DataError, RecipeError
 from imprior.models.classical import noise_level
-from imprior.models.gaussian_mixture import cholesky, from_triangles, triangles
+from imprior.models.mixture_steps import cholesky, from_triangles, triangles
 from imprior.models.seeding import gathered
 from imprior.promises import Shape
 from imprior.randomness import generator

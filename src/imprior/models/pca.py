@@ -25,7 +25,7 @@ from imprior.distributions.gaussian import LOG_2PI, DiagonalGaussian
 from imprior.distributions.likelihoods import Gaussian
 from imprior.errors import DataError, RecipeError
 from imprior.models.coded import CodesLatents
-from imprior.promises import Score, Shape
+from imprior.promises import Score, Shape, check_shape
 
 # 64x64 in colour: a covariance of 1.2 GB in double precision, minutes for its eigenvectors. More is a mistake.
 MOST_PIXELS = 12_288
@@ -121,10 +121,7 @@ class PCA(CodesLatents):
 
     def _centred(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, D] about the mean."""
-        if tuple(x.shape[1:]) != self.config.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.config.shape} (channels first)"
-            )
+        check_shape(x, self.config.shape)
         return x.flatten(1) - self.mean
 
     @torch.no_grad()

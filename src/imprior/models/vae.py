@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from imprior.distributions.gaussian import DiagonalGaussian
-from imprior.errors import DataError, RecipeError
+from imprior.errors import RecipeError
 from imprior.models.latent import LatentModel
 from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
 from imprior.models.priors import Flow, Mixture, Standard, Vamp
 from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import Dense
-from imprior.promises import Distribution, Shape
+from imprior.promises import Distribution, Shape, check_shape
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,7 @@ class VAE(LatentModel):
         Raises:
             DataError: images of another shape than the model's.
         """
-        if x.shape[1:] != self.shape:
-            raise DataError(
-                f"images of shape {tuple(x.shape[1:])}, but this model is for {self.shape} (channels first)"
-            )
+        check_shape(x, self.shape)
         mean, log_variance = self.encoder(x).to(x.dtype).chunk(2, 1)
         low, high = self.config.log_variance
         return DiagonalGaussian(mean, log_variance.clamp(low, high), event_dims=len(self.code_shape))

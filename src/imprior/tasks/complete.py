@@ -19,7 +19,7 @@ from torch import Tensor
 from imprior import bounds
 from imprior.data.batches import binarize
 from imprior.errors import CapabilityError, DataError, nearest
-from imprior.promises import Completes, Decodes, LatentVariable, require
+from imprior.promises import Completes, Decodes, LatentVariable, check_shape, require
 from imprior.tasks import invert, masks, posterior, search
 from imprior.tasks.protocol import evaluating
 
@@ -187,7 +187,7 @@ def _posterior(
     model: LatentVariable, x: Tensor, known: Tensor, rng: torch.Generator, draw: bool
 ) -> tuple[Tensor, float]:
     """Filled images, and the fraction of proposals that the chains took."""
-    search.fits_decoder(model, x)
+    check_shape(x, model.shape)
     seen = _seen(x, known, model.levels, rng)
     found = posterior.run(model, seen, known, rng=rng)
     with evaluating(model):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from imprior.errors import DataError
 from imprior.metrics.psnr import psnr_db
-from imprior.promises import Decodes, Encodes, require
+from imprior.promises import Decodes, Encodes, check_shape, require
 from imprior.tasks import search
 from imprior.tasks.protocol import evaluating
 
@@ -71,7 +71,7 @@ def run(
         DataError: images of another shape than the model's.
     """
     decodes = require(model, Decodes)
-    search.fits_decoder(decodes, x)
+    check_shape(x, decodes.shape)
     if len(x) == 0:
         raise DataError("no images to find latents of")
     chosen = method or ("encoder" if isinstance(model, Encodes) else "search")

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from imprior.errors import CapabilityError, DataError
-from imprior.promises import Decodes, LatentVariable, require
+from imprior.promises import Decodes, LatentVariable, check_shape, require
 from imprior.tasks.protocol import evaluating
 
 DRAWS = 2000  # latents drawn to learn how they are distributed
@@ -57,7 +57,7 @@ def run(
         DataError: images of another shape than the model's.
     """
     decodes = require(model, Decodes)
-    fits_decoder(decodes, x)
+    check_shape(x, decodes.shape)
     weight = torch.ones_like(x[:, :1]) if known is None else known.to(x)  # [N, 1, H, W]
     classes = decodes.classes
     best, best_labels = [], []
@@ -77,16 +77,6 @@ def run(
             best.append(z[winner])
             best_labels += [] if tried is None else [tried[winner]]
     return torch.cat(best), torch.cat(best_labels) if best_labels else None
-
-
-def fits_decoder(model: Decodes, x: Tensor) -> None:
-    """Refuse images of another shape than the model's.
-
-    Raises:
-        DataError: with both shapes.
-    """
-    if any(want not in (None, have) for want, have in zip(model.shape, x.shape[1:], strict=True)):
-        raise DataError(f"images of shape {tuple(x.shape[1:])}, but this model is for {model.shape} (channels first)")
 
 
 class Space:
