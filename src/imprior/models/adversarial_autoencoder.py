@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from imprior.distributions.draws import normal
 from imprior.errors import RecipeError
-from imprior.models.coded import CodesLatents
+from imprior.models.autoencoder import Coder
 from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import Dense
-from imprior.promises import Shape, check_shape
+from imprior.promises import Shape
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,14 @@ class Config:
         return AdversarialAutoencoder(self)
 
 
-class AdversarialAutoencoder(CodesLatents):
+class AdversarialAutoencoder(Coder):
     """Keeps Encodes, Samples, Codes and Calibrates."""
 
-    levels: int | None = 256
-    classes: int | None = None
     training_only = ("critic",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.output = config, config.output
         self.shape: Shape = config.shape
         self.encoder = config.network.encoder(config.shape, config.latent)
         self.decoder = config.network.decoder(config.latent, config.shape, config.shape[0])
@@ -85,30 +83,6 @@ class AdversarialAutoencoder(CodesLatents):
             else {"critic": [*self.critic.parameters()], "autoencoder": coder}
         )
 
-    def encode(self, x: Tensor) -> Tensor:
-        """[N, C, H, W] -> [N, latent], over all images as good as N(0, 1).
-
-        Raises:
-            DataError: images of another shape than the model's.
-        """
-        check_shape(x, self.shape)
-        return self.encoder(x).to(x.dtype)  # type: ignore[no-any-return]
-
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """[N, latent] -> [N, C, H, W]."""
-        output = self.decoder(z).to(z.dtype)
-        return output.sigmoid() if self.config.output == "sigmoid" else output  # type: ignore[no-any-return]
-
-    def logits(self, z: Tensor) -> Tensor:
-        """log p / (1 - p) of the decoded pixels p, from before the sigmoid: [N, latent] -> [N, C, H, W].
-
-        Raises:
-            RecipeError: the output is linear, so there are none.
-        """
-        if self.config.output != "sigmoid":
-            raise RecipeError("this autoencoder's output has no logits: set model.output=sigmoid")
-        return self.decoder(z).to(z.dtype)  # type: ignore[no-any-return]
-
     def judge(self, z: Tensor) -> Tensor:
         """The critic's log-ratio of draws to codes: [N, latent] -> [N], above 0 where it takes z for a draw.
 
@@ -123,7 +97,3 @@ class AdversarialAutoencoder(CodesLatents):
         """Draw n codes from N(0, 1): [n, latent]."""
         like = next(self.parameters())
         return normal((n, self.config.latent), rng, like)
-
-    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        """Draw n images: the decoded images of n codes, without observation noise."""
-        return self.decode(self.latent(n, rng))

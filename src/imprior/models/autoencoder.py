@@ -65,15 +65,57 @@ class Config:
         return DenoisingAutoencoder(self) if self.denoises else Autoencoder(self)
 
 
-class Autoencoder(CodesLatents):
-    """Keeps Encodes, Samples, Codes and Calibrates."""
+class Coder(CodesLatents):
+    """An encoder and a decoder, and what follows from them; a subclass builds both and says how codes are drawn.
+
+    Keeps Encodes, Samples, Codes and Calibrates.
+    """
 
     levels: int | None = 256
     classes: int | None = None
+    output: Literal["sigmoid", "linear"]  # what decoded images go through
+    encoder: nn.Module
+    decoder: nn.Module
+
+    def encode(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, …].
+
+        Raises:
+            DataError: images of another shape than the model's.
+        """
+        check_shape(x, self.shape)
+        return self.encoder(x).to(x.dtype)  # type: ignore[no-any-return]
+
+    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        """[N, …] -> [N, C, H, W]; of a spatial network, sides are the code's times the stride: crop to the image."""
+        output = self.decoder(z).to(z.dtype)
+        return output.sigmoid() if self.output == "sigmoid" else output  # type: ignore[no-any-return]
+
+    def logits(self, z: Tensor) -> Tensor:
+        """log p / (1 - p) of the decoded pixels p, from before the sigmoid: [N, …] -> [N, C, H, W].
+
+        Raises:
+            RecipeError: the output is linear, so there are none.
+        """
+        if self.output != "sigmoid":
+            raise RecipeError("this autoencoder's output has no logits: set model.output=sigmoid")
+        return self.decoder(z).to(z.dtype)  # type: ignore[no-any-return]
+
+    def latent(self, n: int, rng: torch.Generator) -> Tensor:
+        """Draw n codes."""
+        raise NotImplementedError
+
+    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
+        """Draw n images: the decoded images of n codes, without observation noise."""
+        return self.decode(self.latent(n, rng))
+
+
+class Autoencoder(Coder):
+    """Keeps Encodes, Samples, Codes and Calibrates."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.output = config, config.output
         channels = config.shape[0]
         spatial = config.network.spatial
         self.shape: Shape = (channels, None, None) if spatial else config.shape
@@ -89,23 +131,7 @@ class Autoencoder(CodesLatents):
         Raises:
             DataError: images of another shape than the model's.
         """
-        check_shape(x, self.shape)
-        return self.squash(self.encoder(x).to(x.dtype))  # type: ignore[no-any-return]
-
-    def decode(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        """[N, …] -> [N, C, H, W]; of a spatial network, sides are the code's times the stride: crop to the image."""
-        output = self.decoder(z).to(z.dtype)
-        return output.sigmoid() if self.config.output == "sigmoid" else output  # type: ignore[no-any-return]
-
-    def logits(self, z: Tensor) -> Tensor:
-        """log p / (1 - p) of the decoded pixels p, from before the sigmoid: [N, …] -> [N, C, H, W].
-
-        Raises:
-            RecipeError: the output is linear, so there are none.
-        """
-        if self.config.output != "sigmoid":
-            raise RecipeError("this autoencoder's output has no logits: set model.output=sigmoid")
-        return self.decoder(z).to(z.dtype)  # type: ignore[no-any-return]
+        return self.squash(super().encode(x))  # type: ignore[no-any-return]
 
     def calibrate(self, batches: Sequence[Tensor]) -> None:
         """Fit the distribution of codes, and the tables to compress with, to training images [N, C, H, W]."""
@@ -116,10 +142,6 @@ class Autoencoder(CodesLatents):
         """Draw n codes from the Gaussian fitted to the training codes; N(0, 1) before that."""
         _, low, high = CODES[self.config.code]
         return self.codes.sample((n, *self.code_shape), rng).clamp(low, high)
-
-    def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
-        """Draw n images: the decoded images of n codes, without observation noise."""
-        return self.decode(self.latent(n, rng))
 
 
 class DenoisingAutoencoder(Autoencoder):
