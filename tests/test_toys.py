@@ -29,6 +29,7 @@ KEPT = {
     "linear-decoder": ["Decodes"],
     "levels": ["Codes"],
     "shrinkage": ["Denoises"],
+    "local-shrinkage": ["Denoises", "DenoisesLocally"],
     "brightness": ["Classifies"],
 }
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from imprior import bounds
 from imprior.coding.tables import FrequencyTables
@@ -251,6 +252,30 @@ class Shrinkage:
         return 0.5 + self.spread**2 / (self.spread**2 + noise) * (y - 0.5)
 
 
+class LocalShrinkage:
+    """Draws pixels towards the mean of their 3x3 surroundings, more where sigma is larger; keeps DenoisesLocally."""
+
+    shape: Shape = (None, None, None)
+    levels: int | None = None
+    classes: int | None = None
+    reach, stride, largest = 1, 4, 75 / 255
+
+    def __init__(self, spread: float = 0.2) -> None:
+        self.spread = spread
+
+    def denoise(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        if sigma is None:
+            sigma = self.noise(y).repeat_interleave(4, 2).repeat_interleave(4, 3)[..., : y.shape[2], : y.shape[3]]
+        elif isinstance(sigma, Tensor) and sigma.ndim == 1:
+            sigma = sigma.view(-1, 1, 1, 1)
+        mean = F.avg_pool2d(y, 3, 1, 1, count_include_pad=False)
+        return mean + self.spread**2 / (self.spread**2 + sigma**2) * (y - mean)
+
+    def noise(self, y: Tensor) -> Tensor:
+        mean, square = (F.avg_pool2d(v, 4, 4, ceil_mode=True).mean(1, True) for v in (y, y.square()))
+        return (square - mean.square()).clamp_min(0).sqrt()
+
+
 class Brightness:
     """Class 1 above half of the light, class 0 below, as a logistic function of it; features are the pixels.
 
@@ -278,5 +303,6 @@ TOYS: dict[str, Callable[[], Any]] = {
     "linear-decoder": LinearDecoder,
     "levels": Levels,
     "shrinkage": Shrinkage,
+    "local-shrinkage": LocalShrinkage,
     "brightness": Brightness,
 }

@@ -147,6 +147,31 @@ class Denoises(Model, Protocol):
 
 
 @runtime_checkable
+class DenoisesLocally(Denoises, Protocol):
+    """Removes noise whose level is told pixel by pixel, looking at each pixel's surroundings only.
+
+    So a picture can be cleaned in tiles: a tile that begins at multiples of `stride` and is cut with `reach` pixels
+    more to each side (where the picture has them) gives the same pixels as the whole picture. `largest` is the
+    strongest noise that the model was trained on, on the [0, 1] scale.
+    """
+
+    reach: int
+    stride: int
+    largest: float
+
+    def denoise(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
+        """As `Denoises`; `sigma` may be [N] or a map [N, 1, H, W] as well."""
+        ...
+
+    def noise(self, y: Tensor) -> Tensor:
+        """Estimated sigma of each block of `stride` x `stride` pixels: [N, C, H, W] -> [N, 1, ⌈H/stride⌉, ⌈W/stride⌉].
+
+        Estimates of single blocks are rough: average their squares over the region in which the noise is alike.
+        """
+        ...
+
+
+@runtime_checkable
 class Completes(Model, Protocol):
     """Fills in what is missing."""
 
@@ -252,6 +277,7 @@ PROMISES: tuple[type, ...] = (
     Scores,
     Samples,
     Denoises,
+    DenoisesLocally,
     Completes,
     Codes,
     Classifies,
