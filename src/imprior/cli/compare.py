@@ -89,13 +89,7 @@ def _page(models: tuple[str, ...], table: Table) -> str:
     from imprior import runs
     from imprior.report import page
 
-    heads = [f"{column.quantity} [{number + 1}]" for number, column in enumerate(table.columns)]
-    rows = []
-    for row, name in enumerate(table.names):
-        cells = [table.cells.get((row, number)) for number in range(len(table.columns))]
-        rows.append([name, *(None if cell is None else cell.text(3) for cell in cells)])
-    titles = [f"[{n + 1}] {c.title()}; {_direction(c.lower_is_better)} is better." for n, c in enumerate(table.columns)]
-    sections = [page.Section("Figures", [page.Table(["model", *heads], rows), *titles])]
+    sections = [page.Section("Figures", [page.Table(table.heads(), table.texts()), *table.protocols()])]
     if table.differences:
         paired = [[d.model, d.best, f"[{d.column + 1}]", d.mean, d.standard_error] for d in table.differences]
         columns = ["model", "minus", "column", "mean", "standard error"]
@@ -104,7 +98,3 @@ def _page(models: tuple[str, ...], table: Table) -> str:
         drawn = page.Picture(_curves(models, "png"), "What each training minimised, over the images that it saw.")
         sections.append(page.Section("Training", [drawn]))
     return page.render("Comparison", sections, lead="Figures of different protocols stand in different columns.")
-
-
-def _direction(lower_is_better: bool) -> str:
-    return "lower" if lower_is_better else "higher"

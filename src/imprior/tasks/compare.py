@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -19,14 +19,35 @@ from torch import Tensor
 from imprior.errors import DataError
 from imprior.tasks.evaluate import Evaluation
 
-# Quantity: unit, whether lower is better, its standard error's key, and what of the protocol it depends on.
-_BITS = ("space", "binarization", "dequantisation", "samples", "n", "sha256")
-QUANTITIES: dict[str, tuple[str, bool, str | None, tuple[str, ...]]] = {
-    "nats": ("nats per image", True, "standard_error", _BITS),
-    "bits_per_dim": ("bits per dimension", True, None, _BITS),
-    "psnr_db": ("dB", False, "psnr_standard_error", ("n", "images_sha256")),
-    "corrupted_db": ("dB", False, "corrupted_standard_error", ("corruption", "seed", "n", "images_sha256")),
-    "denoised_db": ("dB", False, "denoised_standard_error", ("corruption", "seed", "n", "images_sha256")),
+
+@dataclass(frozen=True)
+class Quantity:
+    """A figure that records hold.
+
+    Attributes:
+        unit: for people; empty where the name says it.
+        lower_is_better: which way to read it.
+        protocol: what of the protocol it depends on.
+        error: key of its standard error.
+        digits: after the point.
+    """
+
+    unit: str
+    lower_is_better: bool
+    protocol: tuple[str, ...]
+    error: str | None = None
+    digits: int = 2
+
+
+_BITS = ("space", "binarization", "dequantisation", "conditional", "samples", "n", "sha256")
+_IMAGES = ("n", "images_sha256")
+_CORRUPTED = ("corruption", "seed", *_IMAGES)
+QUANTITIES: dict[str, Quantity] = {
+    "nats": Quantity("nats per image", True, _BITS, "standard_error"),
+    "bits_per_dim": Quantity("bits per dimension", True, _BITS, digits=4),
+    "psnr_db": Quantity("dB", False, _IMAGES, "psnr_standard_error"),
+    "corrupted_db": Quantity("dB", False, _CORRUPTED, "corrupted_standard_error"),
+    "denoised_db": Quantity("dB", False, _CORRUPTED, "denoised_standard_error"),
 }
 
 
@@ -39,26 +60,34 @@ class Column:
         unit: for people.
         lower_is_better: which way to read it.
         protocol: what all its figures have in common.
+        digits: after the point.
     """
 
     quantity: str
     unit: str
     lower_is_better: bool
     protocol: dict[str, Any]
+    digits: int = 2
 
     def title(self) -> str:
         """One line for people: "nats, binary, dynamic binarization, 1000 samples, 10,000 images, bits 1a2b3c4d"."""
         said = [self.quantity]
-        p = self.protocol
+        p = dict(self.protocol)
+        sha = str(p.pop("sha256", p.pop("images_sha256", "")))[:8]
+        n = p.pop("n", None)
         if "space" in p:
-            said.append(str(p["space"]))
-            said += [f"{p[key]} {key}" for key in ("binarization", "dequantisation") if p[key] != "none"]
-            said.append("exact" if p["samples"] is None else f"{p['samples']:,} sample{'s' * (p['samples'] != 1)}")
+            said.append(str(p.pop("space")))
+            said += ["class-conditional"] if p.pop("conditional") else []
+            said += [f"{kind} {key}" for key in ("binarization", "dequantisation") if (kind := p.pop(key)) != "none"]
+            samples = p.pop("samples")
+            said.append("exact" if samples is None else f"{samples:,} sample{'s' * (samples != 1)}")
         if "corruption" in p:
-            low, high = p["corruption"]["low"], p["corruption"]["high"]
-            said.append(f"{p['corruption']['kind']} {low:g}" + (f" to {high:g}" if high != low else ""))
-        said.append(f"{p['n']:,} image{'s' * (p['n'] != 1)}")
-        return ", ".join(said) + f" ({p['sha256' if 'sha256' in p else 'images_sha256'][:8]})"
+            corruption, _ = p.pop("corruption"), p.pop("seed")
+            low, high = corruption["low"], corruption["high"]
+            said.append(f"{corruption['kind']} {low:g}" + (f" to {high:g}" if high != low else ""))
+        said += [f"{key.replace('_', ' ')} {value}" for key, value in p.items() if value is not None]
+        said += [] if n is None else [f"{n:,} image{'s' * (n != 1)}"]
+        return ", ".join(said) + f" ({sha})" * bool(sha)
 
 
 @dataclass(frozen=True)
@@ -116,22 +145,42 @@ class Table:
             return None
         return (min if self.columns[column].lower_is_better else max)(found, key=lambda pair: pair[0])[1]
 
-    def markdown(self) -> str:
-        """The table; below it the protocol of each column, and the paired differences."""
-        heads = [f"{c.quantity} [{i + 1}]" for i, c in enumerate(self.columns)]
-        lines = ["| model | " + " | ".join(heads) + " |", "| --- |" + " ---: |" * len(heads)]
+    def heads(self) -> list[str]:
+        """Titles of the table: "model", then each quantity with the number of its column."""
+        return ["model", *(f"{c.quantity} [{i}]" for i, c in enumerate(self.columns, 1))]
+
+    def texts(self, missing: str = "–") -> list[list[str]]:
+        """The rows as text, names first.
+
+        Args:
+            missing: stands where a model has no figure of that quantity; where it has one of another protocol, a dash.
+        """
+        found = []
         for row, name in enumerate(self.names):
-            cells = [self.cells.get((row, col)) for col in range(len(self.columns))]
+            has = {self.columns[col].quantity for r, col in self.cells if r == row}
+            cells = [(column, self.cells.get((row, col))) for col, column in enumerate(self.columns)]
             texts = [
-                "–" if cell is None else cell.text(_digits(column.quantity))
-                for cell, column in zip(cells, self.columns, strict=True)
+                ("–" if c.quantity in has else missing) if cell is None else cell.text(c.digits) for c, cell in cells
             ]
-            lines.append(f"| {name} | " + " | ".join(texts) + " |")
-        lines += [""] + [f"[{i + 1}] {c.title()}; {_direction(c)} is better" for i, c in enumerate(self.columns)]
+            found.append([name, *texts])
+        return found
+
+    def protocols(self) -> list[str]:
+        """What the columns mean, a line each."""
+        directions = ["lower" if c.lower_is_better else "higher" for c in self.columns]
+        return [
+            f"[{i}] {c.title()}; {way} is better"
+            for i, (c, way) in enumerate(zip(self.columns, directions, strict=True), 1)
+        ]
+
+    def markdown(self, missing: str = "–") -> str:
+        """The table; below it the protocol of each column, and the paired differences. `missing`: as `texts`."""
+        heads, *rows = ("| " + " | ".join(texts) + " |" for texts in (self.heads(), *self.texts(missing)))
+        lines = [heads, "| --- |" + " ---: |" * len(self.columns), *rows, "", *self.protocols()]
         if self.differences:
             lines += ["", "| paired difference | column | mean | standard error |", "| --- | --- | ---: | ---: |"]
         for d in self.differences:
-            digits = _digits(self.columns[d.column].quantity) + 1
+            digits = self.columns[d.column].digits + 1
             error = "–" if d.standard_error is None else f"{d.standard_error:.{digits}f}"
             lines.append(f"| {d.model} - {d.best} | [{d.column + 1}] | {d.mean:+.{digits}f} | {error} |")
         return "\n".join(lines)
@@ -166,42 +215,59 @@ def run(evaluations: Mapping[str, Evaluation | Mapping[str, Any]]) -> Table:
     """
     records = {name: e.record() if isinstance(e, Evaluation) else e for name, e in evaluations.items()}
     per_image = {name: e.per_image() if isinstance(e, Evaluation) else {} for name, e in evaluations.items()}
+    table = tabulate(tuple(records), records.items())
+    return replace(table, differences=tuple(_differences(table, per_image)))
+
+
+def tabulate(
+    names: Sequence[str],
+    records: Iterable[tuple[str, Mapping[str, Any]]],
+    quantities: Mapping[str, Quantity] = QUANTITIES,
+) -> Table:
+    """Figures in a row for each name and a column for each quantity and protocol.
+
+    Args:
+        names: of the rows.
+        records: (name, figures with their `protocol`), any number of each name.
+        quantities: what to take from them.
+
+    Raises:
+        DataError: as `run`.
+    """
     columns: list[Column] = []
     cells: dict[tuple[int, int], Cell] = {}
-    entries = [(row, quantity) for quantity in QUANTITIES for row in range(len(records))]
-    names = tuple(records)
+    found = [(names.index(name), name, record) for name, record in records]
     # Bounds first: an exact score is also the value of its bound at any number of samples, so it joins their columns.
     exact: list[tuple[int, Column, Cell]] = []
-    for row, quantity in entries:
-        record = records[names[row]]
-        if record.get(quantity) is None:
-            continue
-        column, cell = _column(names[row], record, quantity), _cell(record, quantity)
-        if quantity in ("nats", "bits_per_dim") and not cell.bound:
-            exact.append((row, column, cell))
-        else:
-            cells[row, _place(columns, column)] = cell
+    for key, quantity in quantities.items():
+        for row, name, record in found:
+            if record.get(key) is None:
+                continue
+            column, cell = _column(name, record, key, quantity), _cell(record, key, quantity)
+            if "samples" in column.protocol and not cell.bound:
+                exact.append((row, column, cell))
+            else:
+                cells[row, _place(columns, column)] = cell
     for row, column, cell in exact:
         hosts = [i for i, other in enumerate(columns) if _key(other, but="samples") == _key(column, but="samples")]
         for i in hosts or [_place(columns, column)]:
             cells[row, i] = cell
-    table = Table(names, tuple(columns), cells, ())
-    return Table(names, tuple(columns), cells, tuple(_differences(table, per_image)))
+    return Table(tuple(names), tuple(columns), cells, ())
 
 
-def _column(name: str, record: Mapping[str, Any], quantity: str) -> Column:
-    unit, lower, _, keys = QUANTITIES[quantity]
-    protocol = dict(record.get("protocol") or {}) | {"space": record.get("space"), "n": record.get("n")}
-    missing = [key for key in keys if key not in protocol or (protocol[key] is None and key != "samples")]
+def _column(name: str, record: Mapping[str, Any], key: str, quantity: Quantity) -> Column:
+    known = {"conditional": False, "space": record.get("space")} | dict(record.get("protocol") or {})
+    protocol = known | {"n": record.get("n")}
+    missing = [k for k in quantity.protocol if k not in protocol or (protocol[k] is None and k != "samples")]
     if missing:
-        raise DataError(f"{name}: its {quantity} has no full protocol ({', '.join(missing)} missing); evaluate it anew")
-    return Column(quantity, unit, lower, {key: protocol[key] for key in keys})
+        raise DataError(f"{name}: its {key} has no full protocol ({', '.join(missing)} missing); evaluate it anew")
+    kept = {k: protocol[k] for k in quantity.protocol}
+    return Column(key, quantity.unit, quantity.lower_is_better, kept, quantity.digits)
 
 
-def _cell(record: Mapping[str, Any], quantity: str) -> Cell:
-    error = QUANTITIES[quantity][2]
-    bound = quantity in ("nats", "bits_per_dim") and record["kind"] == "bound"
-    return Cell(float(record[quantity]), None if error is None else record.get(error), bound)
+def _cell(record: Mapping[str, Any], key: str, quantity: Quantity) -> Cell:
+    bound = "samples" in quantity.protocol and record["kind"] == "bound"
+    return Cell(float(record[key]), None if quantity.error is None else record.get(quantity.error), bound)
 
 
 def _key(column: Column, but: str = "") -> str:
@@ -231,11 +297,3 @@ def _differences(table: Table, per_image: Mapping[str, Mapping[str, Tensor]]) ->
             error = float(gap.std() / math.sqrt(len(gap))) if len(gap) > 1 else None
             found.append(Difference(i, name, best, float(gap.mean()), error))
     return found
-
-
-def _digits(quantity: str) -> int:
-    return {"bits_per_dim": 4}.get(quantity, 2)
-
-
-def _direction(column: Column) -> str:
-    return "lower" if column.lower_is_better else "higher"

@@ -255,7 +255,7 @@ def _likelihood(model: Scores, tests: _Tests, samples: int, protocol: dict[str, 
         raise RunError(f"the model gives {len(bad):,} of {tests.n:,} images no finite score (the first: {int(bad[0])})")
     dimensions = tests.pixels[0].numel()
     protocol |= plain(shown) | {"samples": samples if score.kind == "bound" else None, "score": score.protocol}
-    protocol |= {"dimensions": dimensions, "sha256": digest.hex()}
+    protocol |= {"conditional": given is not None, "dimensions": dimensions, "sha256": digest.hex()}
     return Likelihood(found, score.kind, score.space, dimensions, shown.dequantisation == "uniform")
 
 
