@@ -39,6 +39,13 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def batch_of(model, n):
+    """Images on their way to an objective, noisy as well where the model denoises."""
+    x = images(model, n)
+    noisy = x + 0.1 * torch.randn(x.shape, generator=rng(9)) if isinstance(model, Denoises) else None
+    return Batch(x, labels(model, n), noisy, None if noisy is None else torch.full((n,), 0.1), torch.arange(n))
+
+
 each = where(lambda e: True)
 trained = where(lambda e: e.objectives)
 enumerable = where(lambda e: binary(e) and build(e).levels == 2)
@@ -102,8 +109,7 @@ def test_every_parameter_gets_a_gradient(name):
     example = EXAMPLES[name]
     for objective in example.objectives:
         model = build(example).train()
-        x = images(model, 16)
-        batch = Batch(x, labels(model, 16), x if "Denoises" in example.promises else None, None, torch.arange(16))
+        batch = batch_of(model, 16)
         players = players_of(model)
         reached = set()
         for player, parameters in players.items():
@@ -122,15 +128,13 @@ def test_every_parameter_gets_a_gradient(name):
 def test_the_loss_is_a_function_of_its_generator(name):
     example = EXAMPLES[name]
     model = build(example).train()
-    x = images(model, 4)
     for objective in example.objectives:
         for player in players_of(model):
             turn = None if len(players_of(model)) == 1 else player
             losses = []
             for seed in (1, 2):
                 torch.manual_seed(seed)
-                batch = Batch(x, labels(model, 4), None, None, torch.arange(4))
-                losses.append(objective(model, batch, rng=rng(), progress=0.95, player=turn).loss.detach())
+                losses.append(objective(model, batch_of(model, 4), rng=rng(), progress=0.95, player=turn).loss.detach())
             assert torch.equal(*losses)
 
 

@@ -16,7 +16,7 @@ class Batch:
         x: clean images, float32 [N, C, H, W] in [0, 1].
         labels: int64 [N], or None where the data have none.
         corrupted: what a denoiser is given, [N, C, H, W] (may leave [0, 1]), or None where nothing is corrupted.
-        sigma: [N], the strength of each image's corruption ([0, 1] scale), or None.
+        sigma: the strength of each image's corruption ([0, 1] scale), [N] or as a map [N, 1, H, W], or None.
         index: int64 [N], positions in the data set.
     """
 

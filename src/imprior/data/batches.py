@@ -81,6 +81,17 @@ def dequantise(x: Tensor, rng: torch.Generator) -> Tensor:
     return ((255 * x + torch.rand(x.shape, generator=rng, device=x.device)) / 256).clamp_max(BELOW_ONE)
 
 
+def turned(x: Tensor, quarters: Tensor) -> Tensor:
+    """Each image of x [N, C, H, W] turned by its number of quarters [N].
+
+    Raises:
+        DataError: the images aren't square.
+    """
+    if x.shape[2] != x.shape[3]:
+        raise DataError(f"data.turn is for square images or crops, not {x.shape[2]}x{x.shape[3]}")
+    return torch.stack([image.rot90(k, (1, 2)) for image, k in zip(x, quarters.tolist(), strict=True)])
+
+
 class Batches:
     """The batches of a training, by step number.
 
@@ -127,6 +138,8 @@ class Batches:
         if self.data.flip and self.train:
             mirrored = torch.rand(len(index), 1, 1, 1, generator=rng) < 0.5
             x = torch.where(mirrored, x.flip(-1), x)
+        if self.data.turn and self.train:
+            x = turned(x, torch.randint(4, (len(index),), generator=rng))
         if self.data.binarize:
             x = binarize(x, rng)
         if self.data.dequantise:

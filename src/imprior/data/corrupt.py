@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from imprior.data.camera import box, camera
 from imprior.data.settings import Corruption
 
 
@@ -17,11 +19,38 @@ def corrupt(x: Tensor, corruption: Corruption, rng: torch.Generator) -> tuple[Te
         rng: where the randomness comes from.
 
     Returns:
-        (y, amount): y [N, C, H, W], not clipped, so it may leave [0, 1]; amount [N], drawn for each image.
+        (y, amount): y [N, C, H, W], not clipped, so it may leave [0, 1]; amount [N], drawn for each image, of
+        photographic noise a map [N, 1, H, W].
     """
     n = x.shape[0]
+    if corruption.kind == "photographic":
+        return photographic(x, corruption.low, corruption.high, rng)
     amount = corruption.low + (corruption.high - corruption.low) * torch.rand(n, generator=rng, device=x.device)
     return apply(x, corruption.kind, amount, rng), amount
+
+
+def photographic(x: Tensor, low: float, high: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """White noise, even or uneven across an image, or that of a camera; see `Corruption`.
+
+    Returns:
+        (y [N, C, H, W], sigma [N, 1, H, W]): of a camera's noise, its local root mean square over 17x17 pixels, or for
+        half of those images that of the whole image, since people tell a denoiser a single number.
+    """
+    n, _, height, width = x.shape
+    level = (low + (high - low) * torch.rand(n, 1, 1, 1, generator=rng)).expand(n, 1, height, width)
+    tilt = F.interpolate(torch.rand(n, 1, 3, 3, generator=rng), (height, width), mode="bilinear", align_corners=True)
+    uneven, taken, told_one = (torch.rand(n, generator=rng) < chance for chance in (0.25, 1 / 3, 0.5))
+    sigma = torch.where(uneven.view(-1, 1, 1, 1), level * tilt, level)
+    y = x + sigma * torch.randn(x.shape, generator=rng, dtype=x.dtype)
+    if not taken.any():
+        return y, sigma
+    developed = camera(x[taken], rng)
+    square = (developed - x[taken]).square().mean(1, keepdim=True)
+    local = box(square, 8)
+    local = torch.where(told_one[taken].view(-1, 1, 1, 1), square.mean((2, 3), keepdim=True), local)
+    y, sigma = y.clone(), sigma.clone()
+    y[taken], sigma[taken] = developed, local.sqrt().clamp(max=high)
+    return y, sigma
 
 
 def apply(x: Tensor, kind: str, amount: Tensor, rng: torch.Generator) -> Tensor:

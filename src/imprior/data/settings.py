@@ -14,12 +14,14 @@ class Corruption:
 
     Attributes:
         kind: "gaussian" (additive, standard deviation on the [0, 1] scale), "masking" (a fraction of the pixels set
-            to 0), "salt-pepper" (a fraction set to 0 or 1) or "poisson" (photon noise; the amount is the standard
-            deviation at white, so 1 / amount² photons there).
+            to 0), "salt-pepper" (a fraction set to 0 or 1), "poisson" (photon noise; the amount is the standard
+            deviation at white, so 1 / amount² photons there) or "photographic" (gaussian, its level uneven across a
+            quarter of the images, and for a third of the images what a camera makes of them: `imprior.data.camera`;
+            a denoiser is told the level as a map).
         low, high: the amount is drawn uniformly from [low, high] for each image; equal ends fix it.
     """
 
-    kind: Literal["none", "gaussian", "masking", "salt-pepper", "poisson"] = "none"
+    kind: Literal["none", "gaussian", "masking", "salt-pepper", "poisson", "photographic"] = "none"
     low: float = 0.5
     high: float = 0.5
 
@@ -40,6 +42,7 @@ class Data:
         crop: side in pixels of a crop: at random places in training, in the centre in evaluation; None takes all.
         scales: with `crop`, images are also prepared at these scales (1 = full size), so that crops show more.
         flip: mirror half of the training images left to right.
+        turn: turn training images by a random number of quarters (square images or crops).
         binarize: pixels become 0 or 1, drawn afresh at every presentation with the grey level as probability.
         dequantise: 8-bit levels k become continuous, (k + u) / 256 with a fresh u in [0, 1) at every presentation: what
             densities are judged on.
@@ -53,6 +56,7 @@ class Data:
     crop: int | None = None
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    turn: bool = False
     binarize: bool = False
     dequantise: bool = False
     validation: float = 0.1

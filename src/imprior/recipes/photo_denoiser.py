@@ -1,0 +1,31 @@
+"""A denoiser for colour photographs: white noise up to 75 of 255, told pixel by pixel, and what cameras make."""
+
+from imprior.data.settings import Corruption, Data
+from imprior.models import denoiser
+from imprior.nn.unet import UNet
+from imprior.objectives.denoising import Denoising
+from imprior.recipes import Recipe
+from imprior.training.settings import Gradient, Optimiser, Schedule
+
+recipe = Recipe(
+    name="photo-denoiser",
+    data=Data(
+        channels=3,
+        crop=128,
+        scales=(1.0, 0.6),
+        flip=True,
+        turn=True,
+        corruption=Corruption("photographic", 0.0, 75 / 255),
+    ),
+    model=denoiser.Config(network=UNet(channels=(48, 64, 96), blocks=(1, 2, 3))),
+    training=Gradient(
+        objective=Denoising(),
+        optimiser=Optimiser("adamw", rate=1.5e-3, weight_decay=1e-3),
+        schedule=Schedule("cosine", warmup=0.01, floor=0.005),
+        images=800_000,
+        batch=16,
+        average=4_000,
+        precision="bfloat16",
+        check=20_000,
+    ),
+)
