@@ -3,9 +3,9 @@
     loss = Σ over pixels of (denoise(y, sigma) - x)² / (0.1 sigma² + floor) + Σ over blocks of (s + m / exp s)
 
 m is the mean square of y - x in a block and s its estimated logarithm: twice the Gaussian negative log-likelihood of
-the noise, whose least expectation is at exp s = E[m | y]. The weight makes errors of all levels about equally large (a good
-denoiser leaves about a tenth of the noise's energy), so that no level is learned at the cost of another; the minimum
-for each (y, sigma) is the mean of the clean images whatever the weight.
+the noise, whose least expectation is at exp s = E[m | y]. The weight makes errors of all levels about equally large (a
+good denoiser leaves about a tenth of the noise's energy), so that no level is learned at the cost of another; the
+minimum for each (y, sigma) is the mean of the clean images whatever the weight.
 
 References: Vincent et al. 2008; Zhang et al. 2018, FFDNet; Karras et al. 2022, Elucidating the design space of
 diffusion-based generative models (section 5, weights over levels).
