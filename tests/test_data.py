@@ -22,11 +22,12 @@ from PIL import Image
 from imprior.data import arrays, cache, files, prepare
 from imprior.data.batches import Batches
 from imprior.data.forms import to_channels, to_scale, to_square
-from imprior.data.images import decode, from_batch, read_picture, split_alpha, to_batch, write_picture
+from imprior.data.images import decode, from_batch, read_picture, split_alpha, to_batch
 from imprior.data.inspect import inspect
 from imprior.data.prepare import held_out, load, splits, threaded
 from imprior.data.settings import Data
 from imprior.data.source import open_source
+from imprior.data.writing import write_picture
 from imprior.runs import EMBEDDED
 
 RNG = np.random.default_rng(0)

@@ -30,7 +30,8 @@ def each(
         ImpriorError: nothing could be done.
         PartialFailure: some inputs failed; each was named on stderr.
     """
-    from imprior.data.images import read_picture, write_picture
+    from imprior.data.images import read_picture
+    from imprior.data.writing import write_picture
 
     if str(out) == "-" and as_json:
         raise DataError("stdout holds the picture or the JSON object, not both")
@@ -60,7 +61,8 @@ def each(
 
 def _jobs(inputs: tuple[Path, ...], out: Path) -> list[tuple[Path, Path]]:
     """Where each picture comes from and goes to."""
-    from imprior.data.images import PICTURES, WRITES
+    from imprior.data.images import PICTURES
+    from imprior.data.writing import WRITES
 
     if len(inputs) == 1 and not inputs[0].is_dir():
         if out.is_dir():

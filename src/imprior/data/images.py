@@ -1,8 +1,8 @@
-"""Single pictures: decoded with everything that makes files differ undone, written whole or not at all.
+"""Single pictures, decoded with everything that makes files differ undone; `data.writing` writes them.
 
-bytes ──► open ──► orientation, palette, CMYK, 16 bits ──► [H,W] or [H,W,C] uint8, uint16, float32     (read_picture)
-                                                      └──► [H,W,1 or 3] uint8, over white              (decode)
-[H,W] or [H,W,C] ──► to_batch ──► float32 [1,C,H,W] in [0, 1] ──► from_batch ──► the same kind ──► write_picture
+file ──► open ──► orientation, palette, CMYK, 16 bits ──► [H,W] or [H,W,C] uint8, uint16, float32      (read_picture)
+                                                     └──► [H,W,1 or 3] uint8, over white               (decode)
+[H,W] or [H,W,C] ──► to_batch ──► float32 [1,C,H,W] in [0, 1] ──► from_batch ──► the same kind
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import threading
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from imprior.data.arrays import to_8_bits
-from imprior.data.sixteen import encode_png16, has_16_bits, read_16_bits
+from imprior.data.extras import NONE, Extras
+from imprior.data.sixteen import has_16_bits, read_16_bits
 from imprior.errors import DataError
-from imprior.runs import write_bytes
 
 Array = NDArray[Any]
 
@@ -43,10 +43,9 @@ UNREADABLE = {
     ".jxl": "JPEG XL can't be read: convert it to PNG first (djxl)",
 } | dict.fromkeys([".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"], _RAW)
 
-WRITES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-
 # What Pillow raises on damaged files, over all its formats.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
+STRIP = 256  # rows
 _opening = threading.Lock()
 
 
@@ -62,76 +61,16 @@ def read_picture(path: str | Path) -> Array:
     Raises:
         DataError: missing, damaged, of an unknown kind or too large.
     """
-    if str(path) == "-":
-        return decode_exactly(sys.stdin.buffer.read(), "standard input")
-    path = Path(path)
-    try:
-        if path.suffix == ".npy":
-            return _npy_picture(path)
-        return decode_exactly(path.read_bytes(), str(path))
-    except OSError as error:
-        raise DataError(f"{path}: {'no such picture' if not path.exists() else error.strerror or error}") from None
+    return _read(path, extras=False)[0]
 
 
-def write_picture(path: str | Path, array: Array, *, quality: int = 95) -> None:
-    """Write a picture, whole or not at all; the suffix says how. "-" writes PNG to standard output.
-
-    uint8 and uint16 (PNG, grey TIFF) are stored as they are; floating numbers are cut to [0, 1] and rounded to 8 bits,
-    but NPY keeps them. WebP is written lossless.
-
-    Args:
-        path: file, or "-".
-        array: [H, W] or [H, W, C].
-        quality: of JPEG, 1 to 100.
+def read_whole(path: str | Path) -> tuple[Array, Extras]:
+    """A picture as `read_picture` gives it, and its EXIF and colour profile.
 
     Raises:
-        DataError: a suffix or an array that can't be written so.
-        RunError: the place can't be written, or the disk is full.
+        DataError: as `read_picture`.
     """
-    if str(path) == "-":
-        sys.stdout.buffer.write(encode(array, ".png", quality=quality))
-        sys.stdout.buffer.flush()
-        return
-    try:
-        data = encode(array, Path(path).suffix.lower(), quality=quality)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    write_bytes(Path(path), data)
-
-
-def encode(array: Array, suffix: str, *, quality: int = 95) -> bytes:
-    """The bytes of a picture file of that suffix (".png"); see `write_picture`.
-
-    Raises:
-        DataError: a suffix or an array that can't be written so.
-    """
-    out = io.BytesIO()
-    if suffix == ".npy":
-        np.save(out, array)
-        return out.getvalue()
-    if suffix not in WRITES:
-        raise DataError(f"pictures are written as {', '.join([*WRITES, '.npy'])}, not as '{suffix}'")
-    if array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4) or array.size == 0:
-        raise DataError(f"an array of shape {array.shape} is no picture")
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            raise DataError("NaN or infinite values can't be written as a picture")
-        array = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
-    if array.dtype == np.uint16 and suffix == ".png" and array.ndim == 3:
-        return encode_png16(array)
-    if array.dtype == np.uint16 and (suffix not in (".png", ".tif", ".tiff") or array.ndim == 3):
-        raise DataError(f"16-bit {'colour' if array.ndim == 3 else 'grey'} can't be written as '{suffix}'; use .png")
-    if array.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"pixels are uint8, uint16 or floating numbers, not {array.dtype}")
-    kind = WRITES[suffix]
-    if kind == "JPEG" and array.ndim == 3 and array.shape[2] in (2, 4):
-        raise DataError(f"{kind} can't hold transparency; use .png")
-    jpeg, webp = {"quality": quality, "subsampling": 0}, {"lossless": True, "exact": True}
-    settings: dict[str, dict[str, Any]] = {"JPEG": jpeg, "WEBP": webp}
-    Image.fromarray(np.ascontiguousarray(array)).save(out, kind, **settings.get(kind, {}))
-    return out.getvalue()
+    return _read(path, extras=True)
 
 
 def decode(data: bytes, name: str) -> Array:
@@ -165,22 +104,7 @@ def decode_exactly(data: bytes, name: str) -> Array:
     Raises:
         DataError: damaged, of an unknown kind, or too large; one line with the name.
     """
-    image = _open(data, name)
-    try:
-        if has_16_bits(image):
-            return read_16_bits(data, image, name)
-        image = ImageOps.exif_transpose(image)
-        if image.mode in ("P", "PA", "1", "RGB", "L") and (image.mode == "PA" or "transparency" in image.info):
-            image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
-        elif image.mode == "P":
-            image = image.convert("RGB" if _coloured(image) else "L")
-        elif image.mode not in ("L", "LA", "RGB", "RGBA", "F"):
-            image = image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
-        return np.asarray(image)
-    except (Image.DecompressionBombError, MemoryError):
-        raise DataError(f"{name}: too large for the memory") from None
-    except BROKEN as error:
-        raise DataError(f"{name}: truncated or damaged ({error})") from None
+    return _decoded(io.BytesIO(data), name, extras=False)[0]
 
 
 def split_alpha(array: Array) -> tuple[Array, Array | None]:
@@ -191,19 +115,28 @@ def split_alpha(array: Array) -> tuple[Array, Array | None]:
     return array, None
 
 
+def check_picture(array: Array) -> None:
+    """Refuse what is no picture [H, W], [H, W, 1] or [H, W, 3] of levels or floating numbers.
+
+    Raises:
+        DataError: another shape or type; transparency is to be split off first (`split_alpha`).
+    """
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)) or array.size == 0:
+        raise DataError(f"a picture is [H, W] or [H, W, 3], not {array.shape}")
+    if array.dtype not in (np.uint8, np.uint16) and array.dtype.kind != "f":
+        raise DataError(f"pixels are uint8, uint16 or floating numbers, not {array.dtype}")
+
+
 def to_batch(array: Array) -> Tensor:
     """A picture [H, W], [H, W, 1] or [H, W, 3] as a batch float32 [1, C, H, W]; a level k of n bits is k / (2^n - 1).
 
     Floating pictures pass as they are: noise may leave [0, 1].
 
     Raises:
-        DataError: another shape or type, or NaN; transparency is to be split off first (`split_alpha`).
+        DataError: as `check_picture`, or NaN.
     """
+    check_picture(array)
     planes = array[..., None] if array.ndim == 2 else array
-    if planes.ndim != 3 or planes.shape[2] not in (1, 3) or planes.size == 0:
-        raise DataError(f"a picture is [H, W] or [H, W, 3], not {array.shape}")
-    if planes.dtype not in (np.uint8, np.uint16) and planes.dtype.kind != "f":
-        raise DataError(f"pixels are uint8, uint16 or floating numbers, not {array.dtype}")
     if planes.dtype.kind == "f" and not np.isfinite(planes).all():
         raise DataError("the picture has NaN or infinite values")
     top = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(planes.dtype, 1)
@@ -224,31 +157,80 @@ def from_batch(x: Tensor, dtype: np.dtype[Any] | type = np.uint8) -> Array:
     return np.ascontiguousarray(array, dtype)
 
 
-def _open(data: bytes, name: str) -> Image.Image:
-    """A picture whose header is read, and whose size is bearable."""
-    hint = UNREADABLE.get(os.path.splitext(name)[1].lower())
-    if hint or data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc"):
-        raise DataError(f"{name}: {hint or _HEIC}")
-    limit = Image.MAX_IMAGE_PIXELS or sys.maxsize
+def _read(path: str | Path, *, extras: bool) -> tuple[Array, Extras]:
+    if str(path) == "-":
+        return _decoded(io.BytesIO(sys.stdin.buffer.read()), "standard input", extras=extras)
+    path = Path(path)
     try:
-        # The filter is the process's, so one at a time: Pillow only warns of what it thinks an attack on memory.
-        with _opening, warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise DataError(f"{name}: over {limit:,} pixels, which may be a decompression bomb") from None
-    except UnidentifiedImageError:
-        raise DataError(f"{name}: {'an empty file' if not data else 'not a picture' + _seems(data)}") from None
+        if path.suffix == ".npy":
+            return _npy_picture(path), NONE
+        with path.open("rb") as file:
+            return _decoded(file, str(path), extras=extras)
+    except OSError as error:
+        raise DataError(f"{path}: {'no such picture' if not path.exists() else error.strerror or error}") from None
+
+
+def _decoded(file: IO[bytes], name: str, *, extras: bool) -> tuple[Array, Extras]:
+    image = _open(file, name)
+    try:
+        if has_16_bits(image):
+            array = read_16_bits(file, image, name)
+            return array, Extras.of(image) if extras else NONE
+        image.load()
+        kept = Extras.of(image) if extras else NONE
+        ImageOps.exif_transpose(image, in_place=True)
+        return _pixels(_plain(image)), kept
+    except (Image.DecompressionBombError, MemoryError):
+        raise DataError(f"{name}: too large for the memory") from None
     except BROKEN as error:
-        raise DataError(f"{name}: damaged ({error})") from None
-    if image.width * image.height > limit:
-        raise DataError(f"{name}: over {limit:,} pixels, which may be a decompression bomb")
+        raise DataError(f"{name}: truncated or damaged ({error})") from None
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Grey or colour, with transparency or without: palettes looked up, CMYK and its like turned into RGB."""
+    if image.mode in ("P", "PA", "1", "RGB", "L") and (image.mode == "PA" or "transparency" in image.info):
+        return image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    if image.mode == "P":
+        return image.convert("RGB" if _coloured(image) else "L")
+    if image.mode not in ("L", "LA", "RGB", "RGBA", "F"):
+        return image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
     return image
 
 
-def _seems(data: bytes) -> str:
+def _pixels(image: Image.Image) -> Array:
+    """The pixels, copied strip by strip: NumPy would ask Pillow for all of them as bytes, twice as much at once."""
+    corner = np.asarray(image.crop((0, 0, 1, 1)))
+    array: Array = np.empty((image.height, image.width, *corner.shape[2:]), corner.dtype)
+    for top in range(0, image.height, STRIP):
+        bottom = min(top + STRIP, image.height)
+        array[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return array
+
+
+def _open(file: IO[bytes], name: str) -> Image.Image:
+    """A picture whose header is read, and whose size is bearable."""
+    start = file.read(512)
+    file.seek(0)
+    hint = UNREADABLE.get(os.path.splitext(name)[1].lower())
+    if hint or start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftyphevc"):
+        raise DataError(f"{name}: {hint or _HEIC}")
+    try:
+        # The filter is the process's, so one at a time. Pillow warns of what it does not refuse, from half as much on.
+        with _opening, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(f"{name}: over {limit:,} pixels, which may be a decompression bomb") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: {'an empty file' if not start else 'not a picture' + _seems(start)}") from None
+    except BROKEN as error:
+        raise DataError(f"{name}: damaged ({error})") from None
+
+
+def _seems(start: bytes) -> str:
     """What a file that is no picture seems to be."""
-    text = not (set(data[:512]) - set(range(32, 127)) - set(b"\t\r\n"))
+    text = not (set(start) - set(range(32, 127)) - set(b"\t\r\n"))
     return " but text" if text else " that can be read"
 
 
