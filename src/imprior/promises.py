@@ -13,7 +13,7 @@ and works with every model that keeps the promise. Conventions, for all of them:
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -249,6 +249,15 @@ class Calibrates(Model, Protocol):
 
     def calibrate(self, batches: Sequence[Tensor]) -> None:
         """Fit it, from batches of training images [N, C, H, W] that may be gone through more than once."""
+        ...
+
+
+@runtime_checkable
+class Starts(Model, Protocol):
+    """Has something to take from the training images before the first step (a transform to begin with)."""
+
+    def start(self, batches: Iterable[Tensor]) -> None:
+        """Take it, from batches of training images [N, C, H, W]."""
         ...
 
 

@@ -85,6 +85,7 @@ def train(
             fill(model, runs.read_tensors(first.weights_file)[0], where=str(first.weights_file))
         maker: type[Training] = Steps if isinstance(recipe.training, Gradient) else Passes
         training = maker(run, recipe, model, images, held_out, group=group, watch=watch)
+        training.fresh = init is None
         training.prepare(minutes)
         interrupted = training.go()
         if group.leads:

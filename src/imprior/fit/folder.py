@@ -51,6 +51,7 @@ class Training(ABC):
     ):
         self.run, self.recipe, self.model, self.images, self.held_out = run, recipe, model, images, held_out
         self.group, self.watch = group, watch
+        self.fresh = True  # whether the model's weights are random ones
         self.seconds = 0.0
         self.figures: dict[str, float] = {}
 

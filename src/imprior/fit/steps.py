@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -11,10 +12,12 @@ from torch import Tensor, nn
 from imprior.data.batches import Batches
 from imprior.fit.folder import Progress, Training
 from imprior.fit.interrupts import interrupts
+from imprior.promises import Starts
 from imprior.training import loop, state
 from imprior.training.settings import Gradient
 
 SAVE_SECONDS = 10.0
+START = 800  # images that a model takes its start from, if it takes one
 
 
 class Steps(Training):
@@ -36,8 +39,11 @@ class Steps(Training):
             fits = max(batches.batch, int(fits) // batches.batch * batches.batch)
             self.recipe = replace(self.recipe, training=replace(self.settings, images=fits))
         self.begin_folder()
+        saved = self.saved()
+        if self.fresh and saved is None and isinstance(self.model, Starts):
+            self.model.start(self._first_images())
         self.state = state.begin(self.model, self.settings)
-        if (saved := self.saved()) is not None:
+        if saved is not None:
             self.state.restore(*saved)
         if self.group.leads:
             self.run.truncate_log(self.state.counters.images)
@@ -47,6 +53,12 @@ class Steps(Training):
         return Batches(
             self.images, self.recipe.data, batch=batch, seed=self.recipe.seed, rank=group.rank, world=group.world
         )
+
+    def _first_images(self) -> Iterator[Tensor]:
+        """Training images of the first steps, the same for every process."""
+        batches = Batches(self.images, self.recipe.data, batch=self.settings.batch, seed=self.recipe.seed)
+        for step in range(-(-START // batches.batch)):
+            yield batches.at(step).x.to(next(self.model.parameters()).device)
 
     def go(self) -> bool:
         """Step to the end; True when a person stopped it."""

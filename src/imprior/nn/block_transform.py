@@ -1,0 +1,136 @@
+"""A transform of images into coefficients at 1/16 of their size, and back: a linear one, and what convolutions add.
+
+    x ──┬─► 16x16 blocks ──► linear ──────────────────────────────────────────┐
+        └─► space to depth 8 ──► stage at 1/8 ──► stage at 1/16 ──► · spread ──► + ──► y
+    y ──┬─► linear ──► 16x16 blocks ─────────────────────────────────────────────────────────┐
+        └─► / spread ──► stage at 1/16 ──► at 1/8 ──► at 1/4 ──► depth to space 4 ───────────── + ──► x
+
+The linear part begins as the Karhunen-Loève transform of the training images' blocks, which is what the best transform
+coding of stationary Gaussian pictures uses (JPEG's cosine transform is near it); the convolutions begin at zero and
+learn what it misses: edges, textures, what goes across blocks. Their inputs and outputs are in units of each
+coefficient's spread. The linear part learns at a tenth of the rate of the rest.
+
+References: Goyal 2001, Theoretical foundations of transform coding; Ballé et al. 2021, Nonlinear transform coding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imprior.errors import RecipeError
+from imprior.nn.convolutional import convolution, doubling
+from imprior.nn.unet import stage
+
+BLOCK = 16
+# How fast the linear parts learn beside the rest: Adam's steps don't depend on the size of a gradient, so a parameter
+# that enters with this factor moves so much slower.
+SLOW = 0.1
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """Settings of the two transforms.
+
+    Attributes:
+        units: coefficients of a place at 1/16 of the image's size.
+        analysis: channels at 1/8 and 1/16, on the way there.
+        analysis_blocks: residual blocks at each.
+        synthesis: channels at 1/16, 1/8 and 1/4, on the way back.
+        synthesis_blocks: residual blocks at each.
+    """
+
+    units: int = 320
+    analysis: tuple[int, int] = (128, 192)
+    analysis_blocks: tuple[int, int] = (3, 2)
+    synthesis: tuple[int, int, int] = (192, 128, 48)
+    synthesis_blocks: tuple[int, int, int] = (2, 2, 2)
+
+    def __post_init__(self) -> None:
+        if min(self.units, *self.analysis, *self.synthesis) < 1:
+            raise RecipeError("units and channels of a codec are at least 1")
+        if min(*self.analysis_blocks, *self.synthesis_blocks) < 0:
+            raise RecipeError("a codec can't have fewer than 0 residual blocks")
+
+
+class Analysis(nn.Module):
+    """Images [N, C, H, W], H and W multiples of 16 -> coefficients [N, U, H/16, W/16]."""
+
+    def __init__(self, settings: Transforms, channels: int) -> None:
+        super().__init__()
+        fine, coarse = settings.analysis
+        self.change = nn.Parameter(torch.zeros(settings.units, channels * BLOCK**2, 1, 1))
+        self.deep = nn.Sequential(
+            nn.PixelUnshuffle(8),
+            convolution(channels * 64, fine, 3, gain=2**0.5),
+            *stage(fine, settings.analysis_blocks[0]),
+            convolution(fine, coarse, 2, stride=2),
+            *stage(coarse, settings.analysis_blocks[1]),
+            convolution(coarse, settings.units, 1, gain=0.0),
+        )
+
+    def forward(self, x: Tensor, basis: Tensor, spread: Tensor) -> Tensor:
+        """See the class; `basis` [U, C·256] and `spread` [U] are those of `principal_blocks`."""
+        linear = _linear(F.pixel_unshuffle(x, BLOCK), basis.view_as(self.change) + SLOW * self.change)
+        return linear + self.deep(x) * spread.view(-1, 1, 1)  # type: ignore[no-any-return]
+
+
+class Synthesis(nn.Module):
+    """Coefficients [N, U, h, w] -> images [N, C, 16·h, 16·w]."""
+
+    def __init__(self, settings: Transforms, channels: int) -> None:
+        super().__init__()
+        coarse, middle, fine = settings.synthesis
+        blocks = settings.synthesis_blocks
+        self.change = nn.Parameter(torch.zeros(channels * BLOCK**2, settings.units, 1, 1))
+        self.deep = nn.Sequential(
+            convolution(settings.units, coarse, 1),
+            *stage(coarse, blocks[0]),
+            doubling(coarse, middle),
+            *stage(middle, blocks[1]),
+            doubling(middle, fine),
+            *stage(fine, blocks[2]),
+            convolution(fine, channels * 16, 3, gain=0.0),
+            nn.PixelShuffle(4),
+        )
+
+    def forward(self, y: Tensor, basis: Tensor, spread: Tensor) -> Tensor:
+        """See the class; `basis` and `spread` as in the analysis."""
+        linear = _linear(y, basis.t().reshape_as(self.change) + SLOW * self.change)
+        deep = self.deep(y / spread.view(-1, 1, 1)).to(y.dtype)
+        return F.pixel_shuffle(linear, BLOCK) + deep  # type: ignore[no-any-return]
+
+
+def _linear(x: Tensor, weight: Tensor) -> Tensor:
+    # Eight binary digits are too few for the mean of a block, which may lie a thousand cells away from 0.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.conv2d(x, weight)
+
+
+def principal_blocks(batches: Iterable[Tensor], units: int) -> tuple[Tensor, Tensor]:
+    """The Karhunen-Loève transform of 16x16 blocks, the mean not taken off.
+
+    Args:
+        batches: images [N, C, H, W], centred about zero; what is left over of their sides is cut off.
+        units: how many coefficients, those of largest variance.
+
+    Returns:
+        (basis [U, C·256] of orthonormal rows, in the order of `pixel_unshuffle`; spread [U], root mean squares).
+    """
+    total: Tensor | None = None
+    count = 0
+    for x in batches:
+        height, width = (side // BLOCK * BLOCK for side in x.shape[2:])
+        blocks = F.pixel_unshuffle(x[..., :height, :width], BLOCK).movedim(1, -1).flatten(0, -2).double()
+        moments = blocks.t() @ blocks
+        total, count = moments if total is None else total + moments, count + len(blocks)
+    assert total is not None, "no images"
+    values, vectors = torch.linalg.eigh(total / count)  # in rising order
+    basis = vectors.flip(1).t()[:units]
+    # A basis vector and its negative serve alike; fixed, so that the same images give the same model everywhere.
+    signs = basis.gather(1, basis.abs().argmax(1, keepdim=True)).sign()
+    return (basis * signs).float(), values.flip(0)[:units].clamp_min(1e-8).sqrt().float()
