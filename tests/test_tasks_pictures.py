@@ -109,7 +109,7 @@ def test_tasks_leave_the_model_as_it_was_and_run_it_in_evaluation_mode():
         lambda model, x: traverse.run(model, x[0]),
         lambda model, x: embed.run(model, Images(x, None, (), "")),
         lambda model, x: denoise.run(model, x),
-        lambda model, x: denoise.denoise_picture(model, x[0, 0].numpy()),
+        lambda model, x: denoise.denoise_picture(model, x[0, 0].numpy()).picture,
         lambda model, x: sample.run(Identity(), 3, rng=seeded(), draw=True),
     ],
 )

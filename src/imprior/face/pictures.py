@@ -11,27 +11,49 @@ if TYPE_CHECKING:
     Picture = NDArray[np.generic]
 
 
-def denoise(picture: Picture, sigma: float | None = None, *, model: Any = "non-local-means") -> Picture:
+# What cleans pictures unless another model is named: one for colour, one for grey.
+COLOUR, GREY = "photo-denoiser", "photo-denoiser-grey"
+
+
+def denoise(
+    picture: Picture, sigma: float | None = None, strength: float = 1.0, *, model: Any = None, clamp: bool = False
+) -> Picture:
     """A picture without its noise.
+
+    For batches of tensors, `load("photo-denoiser").denoise(x, sigma)`; for many pictures with one model, load it once
+    and hand it over.
 
     Args:
         picture: [H, W] or [H, W, C], transparency left as it is; uint8, uint16 or float in [0, 1] (which noise
             may leave).
-        sigma: standard deviation of the noise on the 8-bit scale; None leaves it to the model.
-        model: keeps `Denoises`.
+        sigma: standard deviation of the noise on the 8-bit scale, whatever the type; None estimates it from the
+            picture, region by region.
+        strength: from 0 (the picture as it is) to 1 (cleaned).
+        model: keeps `Denoises`; None takes the photo denoiser for grey pictures or the one for colour.
+        clamp: whether a sigma beyond what the model was trained on becomes the strongest that it was trained on.
 
     Returns:
-        A picture of the same shape and type.
+        A picture of the same shape and type; at sigma 0 or strength 0 the same picture, bit for bit.
 
     Raises:
         CapabilityError: the model does not denoise.
-        DataError: a picture that the model can't take.
+        DataError: a picture that the model can't take; sigma or strength out of range.
     """
     from imprior import opening
     from imprior.promises import Denoises
     from imprior.tasks import denoise as task
 
-    return task.denoise_picture(opening.model(model, Denoises).model, picture, sigma=sigma)
+    opened = opening.model(default_denoiser(picture) if model is None else model, Denoises)
+    return task.denoise_picture(opened.model, picture, sigma=sigma, strength=strength, clamp=clamp).picture
+
+
+def default_denoiser(picture: Picture) -> str:
+    """The name of the model that cleans a picture unless another one is named."""
+    from imprior import runs
+
+    grey = picture.ndim == 2 or picture.shape[2] < 3
+    name = GREY if grey else COLOUR
+    return name if name in runs.embedded() else "non-local-means"  # until both come with the package
 
 
 def corrupt(picture: Picture, kind: str = "gaussian", amount: float = 25.0, *, seed: int = 0) -> Picture:

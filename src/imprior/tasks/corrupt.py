@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -12,7 +13,6 @@ from imprior.data.images import from_batch, split_alpha, to_batch
 from imprior.data.settings import Corruption
 from imprior.errors import DataError, nearest
 from imprior.randomness import generator
-from imprior.tasks.denoise import with_alpha
 
 KINDS: tuple[str, ...] = tuple(kind for kind in get_args(get_type_hints(Corruption)["kind"]) if kind != "none")
 FRACTIONS = ("masking", "salt-pepper")
@@ -47,4 +47,11 @@ def corrupt_picture(picture: NDArray[Any], kind: str, amount: float, *, seed: in
     x = to_batch(colour)
     strength = torch.tensor([amount if kind in FRACTIONS else amount / 255])
     y = apply(x, kind, strength, generator(seed, "corrupt", kind))
-    return with_alpha(from_batch(y, picture.dtype), alpha, picture)
+    return _with_alpha(from_batch(y, picture.dtype), alpha, picture)
+
+
+def _with_alpha(cleaned: NDArray[Any], alpha: NDArray[Any] | None, picture: NDArray[Any]) -> NDArray[Any]:
+    """`cleaned` in the shape of the picture that it came from, with its transparency back in place."""
+    if alpha is None:
+        return cleaned.reshape(picture.shape)
+    return np.concatenate([np.atleast_3d(cleaned), alpha[..., None]], axis=2)
