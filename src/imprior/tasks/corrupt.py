@@ -14,7 +14,10 @@ from imprior.data.settings import Corruption
 from imprior.errors import DataError, nearest
 from imprior.randomness import generator
 
-KINDS: tuple[str, ...] = tuple(kind for kind in get_args(get_type_hints(Corruption)["kind"]) if kind != "none")
+# "photographic" is a mixture that only a training asks for, with no one amount.
+KINDS: tuple[str, ...] = tuple(
+    kind for kind in get_args(get_type_hints(Corruption)["kind"]) if kind not in ("none", "photographic")
+)
 FRACTIONS = ("masking", "salt-pepper")
 
 
