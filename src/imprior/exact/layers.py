@@ -1,0 +1,115 @@
+"""Layers of whole numbers, and how they are made from trained ones.
+
+A grid of activations is h = round(x · 2^fraction), whole numbers in float32, and so is what every layer gives:
+
+    h ──► rescale, clamp to ±largest ──► convolution with whole weights ──► + bias ──► rescale to the result's fraction
+
+A layer is made from a float one by choosing powers of two only: one a channel for the weights (so that the largest of a
+channel uses all bits), one for the input (so that what was seen of it fits). `largest` is what keeps every partial sum
+below 2^24, by the weights' own bound.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from imprior.errors import RunError
+from imprior.exact.arithmetic import LARGEST, accumulation_bound, rescale, whole_convolution
+
+WEIGHT = 127  # largest weight: 8 bits with the sign
+STREAM = 1 << 20  # largest activation between layers
+HEADROOM = 1.5  # inputs may be so much larger than any that was seen before they are clamped
+
+
+class WholeConvolution(nn.Module):
+    """A convolution (or one followed by depth to space) of whole numbers.
+
+    Args:
+        outputs, inputs, size, stride: of the convolution; it keeps (stride 1) or divides (stride = size) the grid.
+        double: whether groups of four channels become 2x2 places of a grid twice as fine.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    shift: Tensor
+    entry: Tensor
+    proved: bool
+
+    def __init__(self, outputs: int, inputs: int, size: int, *, stride: int = 1, double: bool = False) -> None:
+        super().__init__()
+        self.stride, self.padding, self.double_grid = stride, size // 2 if stride == 1 else 0, double
+        self.register_buffer("weight", torch.zeros(outputs, inputs, size, size, dtype=torch.int8))
+        self.register_buffer("bias", torch.zeros(outputs, dtype=torch.int32))
+        self.register_buffer("shift", torch.zeros(outputs, dtype=torch.int8))
+        self.register_buffer("entry", torch.tensor([0, 1], dtype=torch.int32))  # right shift of inputs, their largest
+        self._ready: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def take(self, weight: Tensor, bias: Tensor, *, seen: float, fraction_in: int, fraction_out: int) -> None:
+        """Become the whole-number form of a float convolution.
+
+        Args:
+            weight: [O, I, k, k].
+            bias: [O].
+            seen: largest magnitude of its inputs on calibration images.
+            fraction_in: binary places of the grid that it is given.
+            fraction_out: binary places of the grid that it gives.
+        """
+        weight, bias = weight.double(), bias.double()
+        most = weight.abs().flatten(1).amax(1).clamp_min(1e-12)
+        places = torch.floor(torch.log2(WEIGHT / most)).clamp(max=24)  # [O]
+        whole = torch.round(weight * torch.exp2(places).view(-1, 1, 1, 1)).clamp(-WEIGHT, WEIGHT)
+        # Half of the range is left to biases and to the rounding offset.
+        largest = int((LARGEST / 2) / whole.abs().flatten(1).sum(1).max().clamp_min(1))
+        fraction = min(fraction_in, math.floor(math.log2(min(largest, STREAM) / max(HEADROOM * seen, 1e-6))))
+        largest = min(largest, STREAM)
+        shift = fraction + places - fraction_out
+        limit = LARGEST / 4
+        self.weight.copy_(whole)
+        self.bias.copy_(torch.round(bias * torch.exp2(fraction + places)).clamp(-limit, limit))
+        self.shift.copy_(shift.clamp(-16, 22))
+        self.entry.copy_(torch.tensor([fraction_in - fraction, largest]))
+        self._ready = None
+
+    def prove(self) -> None:
+        """Check that no partial sum can reach 2^24.
+
+        Raises:
+            RunError: the weights don't keep the bound, so decoding would not be exact.
+        """
+        largest = int(self.entry[1])
+        offset = float(torch.exp2(self.shift.double().max() - 1))
+        if accumulation_bound(self.weight, self.bias, largest) + offset >= LARGEST:
+            raise RunError("a layer of whole numbers breaks its bound of 2^24: damaged weights")
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[N, I, h, w] -> [N, O, h', w'] (or [N, O/4, 2h, 2w]), whole numbers in float32 within ±2^20."""
+        if self._ready is None or self._ready[0].device != h.device:
+            self.prove()
+            weight = self.weight.to(h.device, torch.float32).contiguous(memory_format=torch.channels_last)
+            self._ready = weight, self.bias.to(h.device, torch.float32), self.shift.to(h.device).view(-1, 1, 1)
+        weight, bias, shift = self._ready
+        entry, largest = self.entry.tolist()
+        given = rescale(h, entry).clamp(-largest, largest) if entry else h.clamp(-largest, largest)
+        result = whole_convolution(given, weight, bias, stride=self.stride, padding=self.padding)
+        result = rescale(result, shift).clamp(-STREAM, STREAM)
+        return nn.functional.pixel_shuffle(result, 2) if self.double_grid else result
+
+    def _load_from_state_dict(self, *arguments: object) -> None:
+        self._ready = None
+        super()._load_from_state_dict(*arguments)  # type: ignore[arg-type]
+
+
+class WholeBlock(nn.Module):
+    """h + second(relu(first(h))), within ±2^20: the whole-number form of `nn.unet.Block`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = WholeConvolution(channels, channels, 3)
+        self.second = WholeConvolution(channels, channels, 3)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[N, c, h, w] -> the same."""
+        return (h + self.second(self.first(h).relu_())).clamp_(-STREAM, STREAM)
