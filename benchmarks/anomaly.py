@@ -37,7 +37,7 @@ def main() -> None:
         opened = opening.model(name)
         if family not in sources or not isinstance(opened.model, Scores | Encodes):
             continue
-        other = next(source for key, source in sources.items() if key != family)
+        against, other = next((key, source) for key, source in sources.items() if key != family)
         normal = opening.images(sources[family], opened.data, split="validation", limit=asked.limit)
         sets = [
             opening.images(source, opened.data, split=asked.split, limit=asked.limit)
@@ -54,6 +54,7 @@ def main() -> None:
             figures = found.record()
             rows.append({
                 "model": name,
+                "against": against,
                 "score": score + (" (default)" if score == "joint" else ""),
                 "background": detector.background_name,
                 "auroc": figures["auroc"],

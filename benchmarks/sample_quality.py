@@ -39,7 +39,7 @@ def main() -> None:
             | {f"memory_{key}": value for key, value in copies.items() if isinstance(value, float)}
             | {"seconds_per_image": found["seconds_per_image"]}
         )
-        protocols[name] = found["protocol"]
+        protocols[name] = {"measure": found["measure"]} | found["protocol"]
     finish(f"sample_quality_{asked.name}", {"classifier": asked.classifier}, rows, protocols=protocols)
 
 

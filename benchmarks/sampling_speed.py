@@ -1,32 +1,46 @@
-"""How fast autoregressive models draw: with their caches, and by computing everything before a position anew.
+"""How fast models draw; autoregressive ones also by computing everything before a position anew.
 
-    python benchmarks/sampling_speed.py --models mnist-pixelcnn mnist-transformer,model.patch=1 mnist-rnn
+    python benchmarks/sampling_speed.py                                           # all embedded models
+    python benchmarks/sampling_speed.py --models mnist-rnn mnist-transformer,model.patch=1 runs/mine
 
-Fresh weights (speed does not depend on them), images of 28x28, one batch. Recomputing runs the whole network for each
-position, as code without a cache does; it is timed on the first positions and multiplied up, since each costs the
-same. Both give the same features (tests/test_autoregressive.py); what differs is the time.
+One batch, as `imprior sample` draws it: the mean image of a latent where the model has latents, else pixels. What is
+neither embedded nor a run folder is a recipe with overrides, its weights fresh (speed does not depend on them).
+Recomputing runs the whole network of an autoregressive model for each position, as code without a cache does; it is
+timed on the first positions and multiplied up, since each costs the same. Both give the same features
+(tests/test_autoregressive.py); what differs is the time.
 """
 
 import argparse
 import math
 import time
+from pathlib import Path
+from typing import Any
 
 import torch
 from show import finish
 
-from imprior import recipes
+from imprior import face, recipes, runs
 from imprior.loading import build
 from imprior.models.autoregressive import Autoregressive
+from imprior.promises import Decodes, Samples
+from imprior.tasks import sample
 
 
-@torch.no_grad()
-def cached(model: Autoregressive, n: int, repeats: int) -> float:
+def opened(name: str) -> Any:
+    """The embedded model or run of that name, or one of fresh weights by a recipe."""
+    if name in runs.embedded() or Path(name).is_dir():
+        return face.load(name)
+    recipe, *overrides = name.split(",")
+    return build(recipes.find(recipe).with_overrides(overrides).with_shape((1, 28, 28))).eval()
+
+
+def drawn(model: Any, n: int, repeats: int) -> float:
     """Seconds to draw n images, the best of some repeats."""
     rng = torch.Generator().manual_seed(0)
     best = math.inf
     for _ in range(repeats):
         started = time.perf_counter()
-        model.sample(n, rng)
+        sample.run(model, n, rng=rng)
         best = min(best, time.perf_counter() - started)
     return best
 
@@ -48,27 +62,28 @@ def recomputed(model: Autoregressive, n: int, positions: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", required=True, metavar="RECIPE[,key=value…]",
-                        help="recipes of autoregressive models, with overrides")  # fmt: skip
+    parser.add_argument("--models", nargs="+", metavar="MODEL|RECIPE[,key=value…]",
+                        help="names, runs, recipes with overrides [all embedded models that draw]")  # fmt: skip
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--positions", type=int, default=10, help="positions timed without a cache [10]")
-    parser.add_argument("--repeats", type=int, default=2, help="of which the best counts, with the cache [2]")
+    parser.add_argument("--repeats", type=int, default=5, help="of which the best counts [5]")
     parser.add_argument("--name", default="sampling_speed", help="results go to NAME.json")
     asked = parser.parse_args()
 
     rows = []
-    for name in asked.models:
-        recipe, *overrides = name.split(",")
-        model = build(recipes.find(recipe).with_overrides(overrides).with_shape((1, 28, 28))).eval()
-        assert isinstance(model, Autoregressive), f"{name} is no autoregressive model"
-        fast = cached(model, asked.batch, asked.repeats)
-        slow = recomputed(model, asked.batch, min(asked.positions, math.prod(model.grid)))
-        rows.append(
-            {"model": name, "network": type(model.config.network).__name__, "positions": math.prod(model.grid)}
-            | {"cached_seconds": fast, "recomputed_seconds": slow, "times_faster": slow / fast}
-            | {"images_per_second": asked.batch / fast, "parameters": sum(p.numel() for p in model.parameters())}
-        )
-    protocol = {"image": [1, 28, 28], "batch": asked.batch, "precision": "float32", "positions_timed": asked.positions}
+    for name in asked.models or list(runs.embedded()):
+        model = opened(name)
+        if not isinstance(model, Decodes | Samples):
+            continue
+        seconds = drawn(model, asked.batch, asked.repeats)
+        row = {"model": name, "images_per_second": asked.batch / seconds, "seconds": seconds}
+        if isinstance(model, Autoregressive):
+            slow = recomputed(model, asked.batch, min(asked.positions, math.prod(model.grid)))
+            row |= {"network": type(model.config.network).__name__, "positions": math.prod(model.grid)}
+            row |= {"recomputed_seconds": slow, "times_faster": slow / seconds}
+        rows.append(row)
+    protocol = {"batch": asked.batch, "repeats": asked.repeats, "precision": "float32"}
+    protocol |= {"positions_timed": asked.positions}
     finish(asked.name, protocol, rows)
 
 

@@ -5,6 +5,8 @@
     ```{other-results} a b c          all results but those
     ```{cards}                        the card of each embedded model, a section each
     ```{comparison}                   the figures of all cards, a column for each protocol
+    ```{choose}                       the best model of each task, by cards and result files
+    ```{choose} drawing               one task's tables
     ```{training-log}                 how each embedded model was made, a section each
     ```{recipes}                      the recipes, with the line that says what each trains
     ```{picture} textbook/plain.png   a picture of _static (results/…: of benchmarks), or a word on its absence
@@ -83,6 +85,11 @@ class Cards(Made):
 class Comparison(Made):
     def text(self) -> str:
         return tables.comparison(tables.cards(), language=self.language)
+
+
+class Choose(Made):
+    def text(self) -> str:
+        return tables.choose(*self.arguments)
 
 
 class TrainingLog(Made):
@@ -167,6 +174,7 @@ def setup(app: Any) -> dict[str, bool]:
         "other-results": OtherResults,
         "cards": Cards,
         "comparison": Comparison,
+        "choose": Choose,
         "training-log": TrainingLog,
         "recipes": Recipes,
         "picture": Picture,

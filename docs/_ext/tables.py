@@ -176,6 +176,20 @@ def comparison(found: Mapping[str, Mapping[str, Any]], *, language: str = "en", 
     return "\n\n".join(re.sub(r"^\[", "* [", text, flags=re.MULTILINE) for text in tables)
 
 
+def choose(topic: str = "") -> str:
+    """Which embedded model for which task: the best of each column, or all figures of one topic."""
+    from imprior.tasks import choose as task
+
+    sizes = {name: (EMBEDDED / name / "weights.safetensors").stat().st_size for name in cards()}
+    found = {name: card | {"bytes": sizes[name]} for name, card in cards().items()}
+    sheets = task.run(found, {name: load(name) or {} for name in names()})
+    if not topic:
+        return table(task.best(sheets))
+    asked = [sheet for sheet in sheets if sheet.topic.name == topic]
+    parts = [asked[0].topic.about, *(f"**Models of {sheet.models}**\n\n{sheet.markdown()}" for sheet in asked)]
+    return re.sub(r"^\[", "* [", "\n\n".join(parts), flags=re.MULTILINE)
+
+
 def card(name: str, values: Mapping[str, Any], about: str) -> str:
     """A model's card as Markdown."""
     training, data = values["training"], values["data"]

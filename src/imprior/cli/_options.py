@@ -40,9 +40,9 @@ def model(help_name: str = "MODEL") -> Decorator[Any]:
     return click.argument("model", metavar=help_name)
 
 
-def models() -> Decorator[Any]:
+def models(*, required: bool = True) -> Decorator[Any]:
     """One MODEL or more."""
-    return click.argument("models", metavar="MODEL …", nargs=-1, required=True)
+    return click.argument("models", metavar="MODEL …" if required else "[MODEL …]", nargs=-1, required=required)
 
 
 def inputs() -> Decorator[Any]:

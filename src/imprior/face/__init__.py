@@ -13,6 +13,7 @@ A model is given by embedded name, by run folder, or as an object that keeps pro
 
 from __future__ import annotations
 
+from imprior.face.choosing import choose
 from imprior.face.comparing import judge, judging_page, tally
 from imprior.face.completing import complete
 from imprior.face.detecting import anomaly
@@ -28,6 +29,7 @@ from imprior.face.using import embed, interpolate, reconstruct, sample, traverse
 __all__ = [
     "anomaly",
     "augment",
+    "choose",
     "classify",
     "compare",
     "complete",

@@ -85,7 +85,7 @@ class Column:
             corruption, _ = p.pop("corruption"), p.pop("seed")
             low, high = corruption["low"], corruption["high"]
             said.append(f"{corruption['kind']} {low:g}" + (f" to {high:g}" if high != low else ""))
-        said += [f"{key.replace('_', ' ')} {value}" for key, value in p.items() if value is not None]
+        said += [f"{key.replace('_', ' ')} {value}" for key, value in p.items() if value not in (None, "none")]
         said += [] if n is None else [f"{n:,} image{'s' * (n != 1)}"]
         return ", ".join(said) + f" ({sha})" * bool(sha)
 
@@ -100,8 +100,8 @@ class Cell:
 
     def text(self, digits: int) -> str:
         """≤ 82.91 ± 0.23."""
-        error = "" if self.standard_error is None else f" ± {self.standard_error:.{digits}f}"
-        return f"{'≤ ' * self.bound}{self.mean:.{digits}f}{error}"
+        error = "" if self.standard_error is None else f" ± {self.standard_error:,.{digits}f}"
+        return f"{'≤ ' * self.bound}{self.mean:,.{digits}f}{error}"
 
 
 @dataclass(frozen=True)
@@ -153,15 +153,13 @@ class Table:
         """The rows as text, names first.
 
         Args:
-            missing: stands where a model has no figure of that quantity; where it has one of another protocol, a dash.
+            missing: stands in the row of a model without any figure; where it has others, a dash.
         """
         found = []
         for row, name in enumerate(self.names):
-            has = {self.columns[col].quantity for r, col in self.cells if r == row}
+            none = missing if all(r != row for r, _ in self.cells) else "–"
             cells = [(column, self.cells.get((row, col))) for col, column in enumerate(self.columns)]
-            texts = [
-                ("–" if c.quantity in has else missing) if cell is None else cell.text(c.digits) for c, cell in cells
-            ]
+            texts = [none if cell is None else cell.text(c.digits) for c, cell in cells]
             found.append([name, *texts])
         return found
 
