@@ -15,6 +15,7 @@ from typing import Any
 
 from imprior.tasks import compare
 from imprior.tasks.compare import QUANTITIES, Quantity, Table
+from imprior.tasks.results import records
 
 NOT_MEASURED = "not measured"
 _SAMPLES = ("measure", "images", "binarization", "neighbours", "classifier", "n")
@@ -206,15 +207,15 @@ def best(sheets: Sequence[Sheet]) -> list[dict[str, str]]:
 
 def _sheet(topic: Topic, cards: Mapping[str, Mapping[str, Any]], results: Mapping[str, Mapping[str, Any]]) -> Sheet:
     rows = [name for name, card in cards.items() if not topic.promises or set(topic.promises) & set(card["promises"])]
-    records = [
+    known = [
         (name, record)
-        for name, record in _records(cards, results)
+        for name, record in records(cards, results)
         if any(record.get(key) is not None for key in topic.quantities) and (name in rows or name not in cards)
     ]
-    measured = {name for name, _ in records}
-    rows += [name for name in dict.fromkeys(name for name, _ in records) if name not in rows]  # methods without a card
+    measured = {name for name, _ in known}
+    rows += [name for name in dict.fromkeys(name for name, _ in known) if name not in rows]  # methods without a card
     groups: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
-    for name, record in records:
+    for name, record in known:
         page = str([record["protocol"].get(key) for key in _SAMPLES]) if topic.apart else ""
         groups.setdefault(page, []).append((name, record))
     tables = []
@@ -224,88 +225,3 @@ def _sheet(topic: Topic, cards: Mapping[str, Mapping[str, Any]], results: Mappin
     kinds = dict.fromkeys(str(card["recipe"]).partition("-")[0] for card in cards.values())
     missing = tuple(name for name in rows if name not in measured) if topic.apart or not tables else ()
     return Sheet(topic, ", ".join(kinds), tuple(tables), missing)
-
-
-def _records(
-    cards: Mapping[str, Mapping[str, Any]], results: Mapping[str, Mapping[str, Any]]
-) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(model, figures with their protocol) from everything that is known of these models."""
-    for name, card in cards.items():
-        yield from ((name, record) for record in _of_card(card))
-    for file, result in results.items():
-        for start, read in READERS.items():
-            if file.startswith(start):
-                found = list(read(result))
-                if any(name in cards for name, _ in found):
-                    allowed = {name for name, record in found if name in cards or record.get("peer")}
-                    yield from ((name, record) for name, record in found if name in allowed)
-
-
-def _of_card(card: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """What `evaluate` measured, and what the model costs."""
-    figures = card.get("figures", {})
-    if "images_sha256" in figures.get("protocol", {}):
-        yield _one_unit(figures)
-    training = card["training"]
-    seconds, images = float(training["seconds"]), training["images"]
-    yield {
-        "training_minutes": seconds / 60,
-        "training_images_per_second": images / seconds if seconds > 0 else None,
-        "parameters": card["parameters"],
-        "kilobytes": card["bytes"] / 1000 if "bytes" in card else None,
-        "protocol": training,
-    }
-
-
-def _one_unit(figures: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of the two units of a likelihood the one that is usual: nats of bits, bits per dimension of levels."""
-    bits = figures.get("space") != "binary" and figures.get("bits_per_dim") is not None
-    return {k: v for k, v in figures.items() if k != ("nats" if bits else "bits_per_dim")}
-
-
-def _likelihoods(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for column in result["comparison"]["columns"]:
-        protocol = column["protocol"]
-        for name, row in column["rows"].items():
-            figures = {column["quantity"]: row["mean"], "standard_error": row["standard_error"], "protocol": protocol}
-            kind = "bound" if row["bound"] else "exact"
-            figures |= {"kind": kind, "space": protocol.get("space"), "n": protocol["n"]}
-            if (column["quantity"] == "nats") == (protocol.get("space") == "binary"):
-                yield name, figures
-
-
-def _samples(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for row in result["rows"]:
-        protocol = result["protocols"][row["model"]]
-        classifier = str(protocol["classifier_sha256"])[:8]
-        yield row["model"], row | {"fd_ratio": row["ratio"], "protocol": protocol | {"classifier": classifier}}
-
-
-def _anomalies(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for row in result["rows"]:
-        score, _, default = row["score"].partition(" ")
-        if default:
-            told = {"score": score, "against": row.get("against")}
-            yield row["model"], row | {"protocol": result["protocol"] | told}
-
-
-def _cleaned(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    protocol = result["protocol"] | {"data": result["protocol"]["fingerprint"]}
-    for row in result["rows"]:
-        figures = {"cleaned_db": row["psnr_db"], "cleaned_error": row["standard_error"], "n": protocol["n"]}
-        yield row["method"], figures | {"protocol": protocol, "peer": True}
-
-
-def _drawing(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for row in result["rows"]:
-        yield row["model"], {"images_per_second": row["images_per_second"], "protocol": result["protocol"]}
-
-
-# Which result files say something about models, by what their names begin with.
-READERS = {
-    "likelihood": _likelihoods,
-    "sample_quality_": _samples,
-    "anomaly": _anomalies,
-    "denoising_": _cleaned,
-    "sampling_speed": _drawing,
-}
