@@ -122,7 +122,7 @@ def test_it_gives_whole_numbers_the_same_in_any_format_and_tile():
 
 
 def test_saved_and_loaded_it_is_the_same_and_small():
-    network, twin = adopted()
+    _, twin = adopted()
     other = Whole(a_network())
     other.load_state_dict(twin.state_dict())
     x = to_whole(grids(3))

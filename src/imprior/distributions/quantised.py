@@ -31,8 +31,8 @@ def straight_through(v: Tensor) -> Tensor:
 def gaussian_bits(v: Tensor, scale: Tensor) -> Tensor:
     """Bits of the cell [v - ½, v + ½] under N(0, scale²), of the shape of v.
 
-    >>> gaussian_bits(torch.zeros(1), torch.tensor([1e-3]))  # certain
-    tensor([-0.])
+    >>> gaussian_bits(torch.tensor([0.0, 1.0]), torch.tensor([0.01, 0.5])).round(decimals=3)  # the first is certain
+    tensor([0.0000, 2.6680])
     """
     scale = scale.clamp_min(LEAST_SCALE)
     # By symmetry in the lower tail, where differences of the distribution function keep their precision.

@@ -26,7 +26,7 @@ def rescale(x: Tensor, shift: Tensor | int) -> Tensor:
         shift: whole; negative multiplies. A tensor must broadcast with x.
 
     >>> rescale(torch.tensor([-3.0, -2, -1, 0, 1, 2, 3]), 1)
-    tensor([-1., -1., -0.,  0.,  1.,  1.,  2.])
+    tensor([-1., -1.,  0.,  0.,  1.,  1.,  2.])
     """
     factor = torch.exp2(-torch.as_tensor(shift, dtype=x.dtype, device=x.device))  # a power of two is exact
     return torch.floor(x * factor + 0.5)

@@ -112,4 +112,4 @@ class WholeBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """[N, c, h, w] -> the same."""
-        return (h + self.second(self.first(h).relu_())).clamp_(-STREAM, STREAM)
+        return (h + self.second(self.first(h).relu_())).clamp_(-STREAM, STREAM)  # type: ignore[no-any-return]
