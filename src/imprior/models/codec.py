@@ -15,18 +15,21 @@ Asymmetric gained deep image compression (gains, interpolated in the exponent).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from imprior.distributions.quantised import LogisticTables, between, gaussian_bits, noisy, straight_through
-from imprior.errors import RecipeError
+from imprior.errors import CapabilityError, ImpriorError, RecipeError
+from imprior.models.codec_whole import RATES, WholeHalf, to_side_integers
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis, Transforms, principal_blocks
 from imprior.nn.convolutional import Pad, convolution, doubling
-from imprior.promises import Shape, check_shape
+from imprior.promises import Latents, Shape, Sink, Source, check_shape
+from imprior.randomness import generator
 
+CALIBRATION = 4  # batches that tell how large activations become
 LEVELS = 8  # anchors between which gains and tables are interpolated; quality goes from 0 to LEVELS - 1
 STRIDE = 64  # of z
 
@@ -83,8 +86,32 @@ class Transmission:
     x: Tensor
 
 
+@dataclass(frozen=True)
+class Way:
+    """What images become inside the codec.
+
+    Attributes:
+        bits, side_bits: as of `Transmission`.
+        side: rounded z [N, side, h/4, w/4].
+        inputs: what the context of each slice was given, [N, …, h, w].
+        coefficients: what arrives, in units of spreads, [N, U, h, w].
+    """
+
+    bits: Tensor
+    side_bits: Tensor
+    side: Tensor
+    inputs: list[Tensor]
+    coefficients: Tensor
+
+
 class PhotoCodec(nn.Module):
-    """The codec in floating point, as it is trained."""
+    """Keeps Codes (after training) and Calibrates; trained in floating point, decoded in whole numbers."""
+
+    stride = STRIDE
+    halo = 2  # the synthesis sees 8 places of 16 pixels to each side
+    exact = True
+    lossless = False
+    rates = RATES
 
     levels: int | None = 256
     classes: int | None = None
@@ -136,6 +163,7 @@ class PhotoCodec(nn.Module):
             )
             for known, own in zip(before, config.slices, strict=True)
         )
+        self.whole = WholeHalf(self)
 
     def weight(self, level: Tensor) -> Tensor:
         """Weight of the distortion at levels from 0 to LEVELS - 1: geometric between the lowest and the highest."""
@@ -160,24 +188,100 @@ class PhotoCodec(nn.Module):
         Raises:
             DataError: images of another number of channels than the model's.
         """
-        check_shape(x, self.shape)
         height, width = x.shape[2:]
-        y = self.analysis(self.pad(x) - 0.5, self.basis, self.spread).float()
-        spread = self.spread.view(-1, 1, 1)
-        gain = between(self.log_gain, level).exp()[..., None, None]  # [N,U,1,1]
-        told = (level / (LEVELS - 1)).view(-1, 1, 1, 1).expand(len(y), 1, *y.shape[2:])
-        z = self.to_side(torch.cat([y / spread, told], 1)).float()
+        way = self._way(x, level, rng)
+        back = self.synthesis(way.coefficients, self.basis, self.spread) + 0.5
+        return Transmission(way.bits, way.side_bits, back[..., :height, :width])
+
+    def _way(self, x: Tensor, level: Tensor, rng: torch.Generator | None) -> Way:
+        check_shape(x, self.shape)
+        n = self.analysis(self.pad(x) - 0.5, self.basis, self.spread).float()  # in units of spreads
+        unit = between(self.log_gain, level).exp()[..., None, None] * self.spread.view(-1, 1, 1)  # spreads in cells
+        told = (level / (LEVELS - 1)).view(-1, 1, 1, 1).expand(len(n), 1, *n.shape[2:])
+        z = self.to_side(torch.cat([n, told], 1)).float()
         side_bits = self.side.bits(noisy(z, rng), level).sum((1, 2, 3))
-        bits, arrived = side_bits, y[:, :0]
-        known = [told, self.from_side(straight_through(z))]
+        side = straight_through(z)
+        known, inputs, bits, place = [told, self.from_side(side)], [], side_bits, 0
         for own, context in zip(self.config.slices, self.contexts, strict=True):
-            here = slice(arrived.shape[1], arrived.shape[1] + own)
-            mean, log_scale = context(torch.cat(known, 1)).float().chunk(2, 1)
-            unit = spread[here] * gain[:, here]  # what a coefficient's spread is in cells
-            residual = y[:, here] * gain[:, here] - mean * unit
-            bits = bits + gaussian_bits(noisy(residual, rng), log_scale.clamp(-12, 6).exp() * unit).sum((1, 2, 3))
-            found = straight_through(residual) / gain[:, here] + mean * spread[here]
-            arrived = torch.cat([arrived, found], 1)
-            known.append(found / spread[here])
-        back = self.synthesis(arrived, self.basis, self.spread) + 0.5
-        return Transmission(bits, side_bits, back[..., :height, :width])
+            here = slice(place, place + own)
+            inputs.append(torch.cat(known, 1))
+            mean, log_scale = context(inputs[-1]).float().chunk(2, 1)
+            residual = (n[:, here] - mean) * unit[:, here]
+            scale = log_scale.clamp(-12, 6).exp() * unit[:, here]
+            bits = bits + gaussian_bits(noisy(residual, rng), scale).sum((1, 2, 3))
+            known.append(straight_through(residual) / unit[:, here] + mean)
+            place += own
+        return Way(bits, side_bits, side, inputs, torch.cat(known[2:], 1))
+
+    def calibrate(self, batches: Sequence[Tensor]) -> None:
+        """Make the whole-number half of the trained weights, from training images [N, C, H, W] that show their use."""
+        rng = generator(0, "calibrate")
+        with torch.no_grad():
+            seen = [self._way(x, (LEVELS - 1) * torch.rand(len(x), generator=rng), None) for x in batches[:CALIBRATION]]
+        self.whole.adopt(self, seen)
+
+    def analyse(self, x: Tensor, rate: int) -> Latents:
+        """Images -> z, coefficients, the numbers of their tables, and what they stand for: int32 [N, …, h, w] each.
+
+        Raises:
+            CapabilityError: the model was not calibrated.
+            DataError: images of another number of channels than the model's.
+        """
+        check_shape(x, self.shape)
+        self._check(rate)
+        with torch.no_grad():
+            n = self.analysis(self.pad(x) - 0.5, self.basis, self.spread).float()
+            level = torch.full((1, 1, 1, 1), rate / (RATES - 1)).expand(len(n), 1, *n.shape[2:])
+            z = to_side_integers(self.to_side(torch.cat([n, level], 1)))
+            known = self._known(z, rate)
+            ks, tables = [], []
+            for number, wanted in enumerate(torch.split(n, list(self.config.slices), 1)):
+                mean, table = self.whole.expected(number, known, rate)
+                ks.append(self.whole.nearest(number, wanted, mean, table, rate))
+                tables.append(table.int())
+                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
+        height, width = x.shape[2:]
+        blocks = (z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int())
+        return Latents(blocks, (len(x), x.shape[1], height, width))
+
+    def write(self, latents: Latents, sink: Sink, rate: int) -> None:
+        """Put z, then the coefficients slice by slice."""
+        z, k, table, _ = latents.blocks
+        self.whole.put_side(z, rate, sink)
+        for ks, tables in zip(*(torch.split(t, list(self.config.slices), 1) for t in (k, table)), strict=True):
+            self.whole.put(ks, tables.long(), sink)
+
+    def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
+        """Get back what `write` put, for images of `shape` [N, C, H, W].
+
+        Raises:
+            BitstreamError: symbols that this codec never writes.
+        """
+        self._check(rate)
+        count, _, height, width = shape
+        z = self.whole.get_side((count, -(-height // STRIDE), -(-width // STRIDE)), rate, source)
+        ks, tables = [], []
+        with torch.no_grad():
+            known = self._known(z, rate)
+            for number in range(len(self.config.slices)):
+                mean, table = self.whole.expected(number, known, rate)
+                ks.append(self.whole.get(table, source))
+                tables.append(table.int())
+                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
+        return Latents((z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int()), shape)
+
+    def synthesise(self, latents: Latents, rate: int) -> Tensor:
+        """Integers -> images [N, C, H, W], whole levels k / 255: the same on every machine."""
+        with torch.no_grad():
+            levels = self.whole.pixels(latents.blocks[3].float())
+        return levels[..., : latents.shape[2], : latents.shape[3]].float() / 255
+
+    def _known(self, z: Tensor, rate: int) -> list[Tensor]:
+        features = self.whole.features(z)
+        return [self.whole.told(rate, features), features]
+
+    def _check(self, rate: int) -> None:
+        if not self.whole.ready:
+            raise CapabilityError("this codec can't compress yet: training makes its whole-number half at its end")
+        if not 0 <= rate < RATES:
+            raise ImpriorError(f"rate {rate}: this model has the levels 0 to {RATES - 1}")

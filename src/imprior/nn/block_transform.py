@@ -1,9 +1,9 @@
 """A transform of images into coefficients at 1/16 of their size, and back: a linear one, and what convolutions add.
 
-    x ──┬─► 16x16 blocks ──► linear ──────────────────────────────────────────┐
-        └─► space to depth 8 ──► stage at 1/8 ──► stage at 1/16 ──► · spread ──► + ──► y
-    y ──┬─► linear ──► 16x16 blocks ─────────────────────────────────────────────────────────┐
-        └─► / spread ──► stage at 1/16 ──► at 1/8 ──► at 1/4 ──► depth to space 4 ───────────── + ──► x
+    x ──┬─► 16x16 blocks ──► linear ──► / spread ──────────────┐
+        └─► space to depth 8 ──► stage at 1/8 ──► at 1/16 ──► + ──► n         [N,C,H,W] → [N,U,H/16,W/16]
+    n ──┬─► · spread ──► linear ──► 16x16 blocks ─────────────────────────┐
+        └─► stage at 1/16 ──► at 1/8 ──► at 1/4 ──► depth to space 4 ──► + ──► x
 
 The linear part begins as the Karhunen-Loève transform of the training images' blocks, which is what the best transform
 coding of stationary Gaussian pictures uses (JPEG's cosine transform is near it); the convolutions begin at zero and
@@ -58,7 +58,7 @@ class Transforms:
 
 
 class Analysis(nn.Module):
-    """Images [N, C, H, W], H and W multiples of 16 -> coefficients [N, U, H/16, W/16]."""
+    """Images [N, C, H, W], H and W multiples of 16 -> coefficients [N, U, H/16, W/16], in units of their spread."""
 
     def __init__(self, settings: Transforms, channels: int) -> None:
         super().__init__()
@@ -76,11 +76,11 @@ class Analysis(nn.Module):
     def forward(self, x: Tensor, basis: Tensor, spread: Tensor) -> Tensor:
         """See the class; `basis` [U, C·256] and `spread` [U] are those of `principal_blocks`."""
         linear = _linear(F.pixel_unshuffle(x, BLOCK), basis.view_as(self.change) + SLOW * self.change)
-        return linear + self.deep(x) * spread.view(-1, 1, 1)  # type: ignore[no-any-return]
+        return linear / spread.view(-1, 1, 1) + self.deep(x)  # type: ignore[no-any-return]
 
 
 class Synthesis(nn.Module):
-    """Coefficients [N, U, h, w] -> images [N, C, 16·h, 16·w]."""
+    """Coefficients [N, U, h, w] in units of their spread -> images [N, C, 16·h, 16·w]."""
 
     def __init__(self, settings: Transforms, channels: int) -> None:
         super().__init__()
@@ -98,11 +98,14 @@ class Synthesis(nn.Module):
             nn.PixelShuffle(4),
         )
 
-    def forward(self, y: Tensor, basis: Tensor, spread: Tensor) -> Tensor:
+    def weight(self, basis: Tensor) -> Tensor:
+        """Of the linear part, [C·256, U, 1, 1], for coefficients in their own units."""
+        return basis.t().reshape_as(self.change) + SLOW * self.change
+
+    def forward(self, n: Tensor, basis: Tensor, spread: Tensor) -> Tensor:
         """See the class; `basis` and `spread` as in the analysis."""
-        linear = _linear(y, basis.t().reshape_as(self.change) + SLOW * self.change)
-        deep = self.deep(y / spread.view(-1, 1, 1)).to(y.dtype)
-        return F.pixel_shuffle(linear, BLOCK) + deep  # type: ignore[no-any-return]
+        linear = _linear(n * spread.view(-1, 1, 1), self.weight(basis))
+        return F.pixel_shuffle(linear, BLOCK) + self.deep(n).to(n.dtype)  # type: ignore[no-any-return]
 
 
 def _linear(x: Tensor, weight: Tensor) -> Tensor:

@@ -1,0 +1,286 @@
+"""The half of the photo codec that both ends share, in whole numbers: what is decoded is the same on every machine.
+
+    z ──► hyper-synthesis ──► features ─┐
+    slices before, quality ─────────────┴─► context ──► mean, table of each coefficient ──► k
+    n = (k · 2^6 + mean) · inverse gain ──► linear (float64) + deep synthesis ──► pixels 0 … 255
+
+Everything here is computed in whole numbers: k and z are integers, n has 10 binary places in units of a coefficient's
+spread, means have 6 in cells of quantisation, and the tables are integer frequencies. Coefficients whose table is the
+narrowest are certain to be their mean and are not coded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from imprior.coding.tables import FrequencyTables, frequencies
+from imprior.distributions.quantised import LEAST_SCALE, LogisticTables, between
+from imprior.errors import BitstreamError, RunError
+from imprior.exact.arithmetic import rescale
+from imprior.exact.layers import STREAM
+from imprior.exact.network import FRACTION, Whole
+from imprior.nn.block_transform import BLOCK
+from imprior.promises import Sink, Source
+
+if TYPE_CHECKING:
+    from imprior.models.codec import PhotoCodec, Way
+
+RATES = 64  # quality levels of a file
+MEAN = 6  # binary places of means, in cells
+UNIT = 8  # binary places of spreads in cells
+INVERSE = 14  # binary places of cells in spreads
+LINEAR = 16  # binary places of the linear synthesis' weights
+SCALES = 64  # Gaussian tables, of scales from LEAST_SCALE to WIDEST cells, geometric
+WIDEST = 256.0
+LOG_STEP = math.log(WIDEST / LEAST_SCALE) / (SCALES - 1)
+LOG = 20  # binary places of table numbers
+MOST = 255  # coefficients further from their mean (in cells) are written behind an escape symbol
+SIDE_MOST = 31  # the same of z
+LIMIT = (1 << 15) - 1  # further still is not written
+
+
+class WholeHalf(nn.Module):
+    """See the module.
+
+    Args:
+        codec: the float codec; its networks' shapes are taken.
+    """
+
+    unit: Tensor
+    inverse: Tensor
+    offset: Tensor
+    linear: Tensor
+    side_tables: Tensor
+    scale_tables: Tensor
+
+    def __init__(self, codec: PhotoCodec) -> None:
+        super().__init__()
+        config = codec.config
+        units, channels = config.transforms.units, config.shape[0]
+        self.slices, self.side = config.slices, config.side
+        self.from_side = Whole(codec.from_side)
+        self.contexts = nn.ModuleList(Whole(cast(nn.Sequential, context)) for context in codec.contexts)
+        self.deep = Whole(codec.synthesis.deep)
+        self.register_buffer("unit", torch.zeros(RATES, units, dtype=torch.int32))
+        self.register_buffer("inverse", torch.zeros(RATES, units, dtype=torch.int32))
+        self.register_buffer("offset", torch.zeros(RATES, units, dtype=torch.int32))
+        self.register_buffer("linear", torch.zeros(channels * BLOCK**2, units, dtype=torch.int32))
+        anchors = len(codec.log_gain)
+        self.register_buffer("side_tables", torch.zeros(anchors * self.side, 2 * SIDE_MOST + 3, dtype=torch.int32))
+        self.register_buffer("scale_tables", torch.zeros(SCALES, 2 * MOST + 3, dtype=torch.int32))
+
+    @property
+    def ready(self) -> bool:
+        """Whether it was filled."""
+        return bool(self.scale_tables.any())
+
+    @torch.no_grad()
+    def adopt(self, codec: PhotoCodec, seen: Sequence[Way]) -> None:
+        """Take over trained weights.
+
+        Args:
+            codec: in float32.
+            seen: what became of training images, which tells how large activations are.
+        """
+        spread = codec.spread.double()
+        gain = between(codec.log_gain.double(), _levels(len(codec.log_gain))).exp()  # [R,U]
+        self.unit.copy_(torch.round(spread * gain * (1 << UNIT)).clamp(1, 1 << 24))
+        self.inverse.copy_(torch.round((1 << INVERSE) / (spread * gain)).clamp(1, 1 << 28))
+        self.offset.copy_(torch.round(((spread * gain).log() - math.log(LEAST_SCALE)) / LOG_STEP * (1 << LOG)))
+        linear = codec.synthesis.weight(codec.basis).double().flatten(1)
+        self.linear.copy_(torch.round(linear * spread * (1 << LINEAR)))
+        self.scale_tables.copy_(_gaussian_tables())
+        self.side_tables.copy_(_side_tables(codec.side))
+        self.from_side.adopt(codec.from_side, [s.side for s in seen])
+        for number, context in enumerate(self.contexts):
+            float_context = cast(nn.Sequential, codec.contexts[number])
+            cast(Whole, context).adopt(float_context, [s.inputs[number] for s in seen])
+        self.deep.adopt(codec.synthesis.deep, [s.coefficients for s in seen])
+
+    def features(self, z: Tensor) -> Tensor:
+        """What z int32 [N, side, h, w] tells about the coefficients, at 1/16 of the image: whole numbers."""
+        return self.from_side(z.float() * (1 << FRACTION))  # type: ignore[no-any-return]
+
+    def told(self, rate: int, like: Tensor) -> Tensor:
+        """The plane [N, 1, h, w] that tells the networks the rate."""
+        return torch.full_like(like[:, :1], round((1 << FRACTION) * rate / (RATES - 1)))
+
+    def expected(self, number: int, known: list[Tensor], rate: int) -> tuple[Tensor, Tensor]:
+        """What is expected of a slice of coefficients.
+
+        Args:
+            number: of the slice.
+            known: the plane of the rate, the features and the slices before, whole numbers [N, …, h, w].
+            rate: 0 to RATES - 1.
+
+        Returns:
+            (means int64 [N, c, h, w] of MEAN binary places in cells, numbers of tables int64 [N, c, h, w]).
+        """
+        mean, scale = self.contexts[number](torch.cat(known, 1)).long().chunk(2, 1)
+        here = self._here(number)
+        unit, offset = (t[rate, here].long().view(-1, 1, 1) for t in (self.unit, self.offset))
+        mean = _shifted(mean * unit, FRACTION + UNIT - MEAN)
+        per = round((1 << LOG) / LOG_STEP)
+        table = _shifted(_shifted(scale * per, FRACTION) + offset, LOG)
+        return mean, table.clamp(0, SCALES - 1)
+
+    def nearest(self, number: int, wanted: Tensor, mean: Tensor, table: Tensor, rate: int) -> Tensor:
+        """The integers that stand for a slice of coefficients best, int32; 0 where they aren't coded.
+
+        Args:
+            number: of the slice.
+            wanted: coefficients in units of their spread, float [N, c, h, w].
+            mean, table: as `expected` gives them.
+            rate: 0 to RATES - 1.
+        """
+        unit = self.unit[rate, self._here(number)].view(-1, 1, 1) / (1 << UNIT)
+        k = (wanted * unit - mean / (1 << MEAN)).round().clamp(-LIMIT, LIMIT)
+        return torch.where(table > 0, k, 0).int()
+
+    def coefficients(self, number: int, k: Tensor, mean: Tensor, rate: int) -> Tensor:
+        """Coefficients of a slice, whole numbers of FRACTION binary places in units of their spread, float32."""
+        inverse = self.inverse[rate, self._here(number)].long().view(-1, 1, 1)
+        n = _shifted(((k.long() << MEAN) + mean) * inverse, MEAN + INVERSE - FRACTION)
+        return n.clamp(-STREAM, STREAM).float()
+
+    def pixels(self, n: Tensor) -> Tensor:
+        """Coefficients of all slices [N, U, h, w] -> levels uint8 [N, C, 16h, 16w]."""
+        linear = self.linear.double()[..., None, None]
+        blocks = nn.functional.conv2d(n.double(), linear)  # below 2^53: exact
+        smooth = nn.functional.pixel_shuffle(rescale(blocks, LINEAR).float(), BLOCK)
+        level = smooth + self.deep(n) + (1 << FRACTION - 1)
+        return rescale(level.clamp_(0, 1 << FRACTION) * 255, FRACTION).to(torch.uint8)
+
+    def put(self, k: Tensor, table: Tensor, sink: Sink) -> None:
+        """Write the coefficients of a slice, int32 and their tables, both [N, c, h, w]."""
+        coded = table > 0
+        _put(k[coded].long(), table[coded], self._scales(), MOST, sink)
+
+    def get(self, table: Tensor, source: Source) -> Tensor:
+        """Read the coefficients of a slice back, int32 [N, c, h, w].
+
+        Raises:
+            BitstreamError: bytes that are none of this codec's.
+        """
+        coded = table > 0
+        k = torch.zeros(table.shape, dtype=torch.int32)
+        k[coded] = _get(table[coded], self._scales(), MOST, source)
+        return k
+
+    def put_side(self, z: Tensor, rate: int, sink: Sink) -> None:
+        """Write z int32 [N, side, h, w]."""
+        index = self._side_index(z.shape, rate)
+        _put(z.flatten().long(), index, self._sides(), SIDE_MOST, sink)
+
+    def get_side(self, shape: tuple[int, int, int], rate: int, source: Source) -> Tensor:
+        """Read z of N images back, int32 [N, side, h, w].
+
+        Raises:
+            BitstreamError: bytes that are none of this codec's.
+        """
+        n, height, width = shape
+        size = torch.Size((n, self.side, height, width))
+        return _get(self._side_index(size, rate), self._sides(), SIDE_MOST, source).view(size)
+
+    def prove(self) -> None:
+        """Check the bounds of all networks.
+
+        Raises:
+            RunError: one is broken, or the tables are damaged.
+        """
+        for network in (self.from_side, self.deep, *self.contexts):
+            assert isinstance(network, Whole)
+            network.prove()
+        if float(self.linear.double().abs().sum(1).max()) * STREAM >= 2**52:
+            raise RunError("the linear synthesis breaks its bound of 2^52: damaged weights")
+        self._scales()
+        self._sides()
+
+    def _here(self, number: int) -> slice:
+        start = sum(self.slices[:number])
+        return slice(start, start + self.slices[number])
+
+    def _side_index(self, size: torch.Size, rate: int) -> Tensor:
+        anchors = len(self.side_tables) // self.side
+        anchor = round(rate * (anchors - 1) / (RATES - 1))
+        channel = torch.arange(self.side).view(1, -1, 1, 1).expand(size)
+        return (anchor * self.side + channel).flatten()
+
+    def _scales(self) -> FrequencyTables:
+        return _checked(self.scale_tables)
+
+    def _sides(self) -> FrequencyTables:
+        return _checked(self.side_tables)
+
+
+def _checked(cumulative: Tensor) -> FrequencyTables:
+    try:
+        return FrequencyTables(cumulative.cpu())
+    except ValueError as error:
+        raise RunError(f"the entropy tables in this model's weights are damaged: {error}") from None
+
+
+def _shifted(x: Tensor, places: int) -> Tensor:
+    """x · 2^-places, rounded, halves upwards: int64."""
+    return (x + (1 << places >> 1)) >> places
+
+
+def _levels(anchors: int) -> Tensor:
+    return torch.arange(RATES).double() * (anchors - 1) / (RATES - 1)
+
+
+RAW = FrequencyTables.of(torch.full((1, 256), 1 << 16))
+
+
+def _put(k: Tensor, index: Tensor, tables: FrequencyTables, most: int, sink: Sink) -> None:
+    """Symbols k + most of the tables; those beyond ±most as an escape, their two bytes after all others."""
+    beyond = k.abs() > most
+    sink.put(torch.where(beyond, 2 * most + 1, k + most).int(), index, tables)
+    far = k[beyond] + LIMIT + 1
+    digits = torch.stack([far >> 8, far & 255], 1).flatten()
+    sink.put(digits.int(), torch.zeros_like(digits), RAW)
+
+
+def _get(index: Tensor, tables: FrequencyTables, most: int, source: Source) -> Tensor:
+    k = source.get(index, tables).int() - most
+    beyond = k > most
+    digits = source.get(torch.zeros(2 * int(beyond.sum()), dtype=torch.int64), RAW).view(-1, 2)
+    far = (digits[:, 0] << 8 | digits[:, 1]) - LIMIT - 1
+    if bool((far.abs() <= most).any()):
+        raise BitstreamError("the compressed data is damaged: it holds a value that no encoder writes")
+    k[beyond] = far.int()
+    return k
+
+
+def _gaussian_tables() -> Tensor:
+    """Cumulative frequencies of the cells of Gaussians, narrowest first, and of the escape: int32 [SCALES, …]."""
+    scale = LEAST_SCALE * torch.exp(LOG_STEP * torch.arange(SCALES).double()).view(-1, 1)
+    edges = torch.arange(-MOST, MOST + 2).double() - 0.5
+    inside = torch.special.ndtr(edges / scale).diff(dim=1)
+    return _cumulative(inside)
+
+
+def _side_tables(side: LogisticTables) -> Tensor:
+    """The same of z, one for each anchor and channel."""
+    v = torch.arange(-SIDE_MOST, SIDE_MOST + 1).double()
+    bits = [
+        side.double().bits(v.view(1, 1, -1, 1).expand(1, side.logits.shape[1], -1, 1), torch.tensor([float(anchor)]))
+        for anchor in range(len(side.logits))
+    ]
+    side.float()
+    return _cumulative(2 ** -torch.cat(bits)[..., 0].flatten(0, 1))
+
+
+def _cumulative(inside: Tensor) -> Tensor:
+    outside = (1 - inside.sum(1, keepdim=True)).clamp_min(0)
+    return FrequencyTables.of(frequencies(torch.cat([inside, outside], 1))).cumulative
+
+
+def to_side_integers(z: Tensor) -> Tensor:
+    """Rounded z, within what a file can hold: int32."""
+    return z.round().clamp(-LIMIT, LIMIT).int()

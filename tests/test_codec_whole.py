@@ -1,0 +1,147 @@
+"""The half of the photo codec that both ends share: exact, near to the float one, and safe with damaged input."""
+
+import math
+
+import pytest
+import torch
+
+from imprior.coding.container import compress, decompress, weights_hash
+from imprior.coding.entropy import Decoder, Encoder
+from imprior.errors import BitstreamError, CapabilityError, ImpriorError, RunError
+from imprior.models import codec, codec_whole
+from imprior.models.codec_whole import RATES, _get, _put
+from test_codec import smooth
+from zoo import EXAMPLES, build
+from zoo.codec import SMALL
+
+RATE = 40
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def made(noise):
+    """Untrained but for its transform, its networks moved by some noise, and calibrated."""
+    torch.manual_seed(0)
+    model = SMALL.build()
+    model.start([smooth(8), smooth(8, seed=1)])
+    draws = rng(1)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(noise * torch.randn(p.shape, generator=draws))
+    model.calibrate([smooth(8, seed=s) for s in range(2, 5)])
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return made(0.02)
+
+
+def test_what_is_written_is_read_and_decoded_to_the_same_levels(model):
+    x = smooth(3, seed=9)
+    for rate in (0, RATE, RATES - 1):
+        latents = model.analyse(x, rate)
+        sink = Encoder()
+        model.write(latents, sink, rate)
+        read = model.read(Decoder(sink.finish()), latents.shape, rate)
+        assert all(torch.equal(a, b) for a, b in zip(latents.blocks, read.blocks, strict=True))
+        assert all(block.dtype == torch.int32 for block in read.blocks)
+        y = model.synthesise(read, rate)
+        assert y.shape == x.shape and torch.equal(y, (y * 255).round() / 255)
+
+
+def test_a_file_is_about_as_large_and_as_good_as_training_believes(model):
+    x = smooth(4, seed=9)
+    for rate in (8, RATE, RATES - 1):
+        with torch.no_grad():
+            sent = model.transmit(x, torch.full((4,), rate * (codec.LEVELS - 1) / (RATES - 1)), None)
+        data = compress(model, x, rate, weights=weights_hash(model))
+        y = decompress(model, data, weights=weights_hash(model))
+        bits, believed = 8 * len(data), float(sent.bits.sum())
+        assert bits == pytest.approx(believed, rel=0.05, abs=200)
+        error, expected = (float((v.clamp(0, 1) - x).square().mean()) for v in (y, sent.x))
+        assert 10 * math.log10(error / expected) < 0.3
+
+
+def test_decoding_is_the_same_whatever_computes_it(model):
+    x = smooth(2, side=128, seed=5)
+    latents = model.analyse(x, RATE)
+    sink = Encoder()
+    model.write(latents, sink, RATE)
+    data = sink.finish()
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            for fast in (True, False):
+                with torch.backends.mkldnn.flags(enabled=fast, allow_tf32=None):
+                    read = model.read(Decoder(data), latents.shape, RATE)
+                    found.append(model.synthesise(read, RATE))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found)
+    n = latents.blocks[3].float()
+    again = model.whole.pixels(n.contiguous(memory_format=torch.channels_last)).float() / 255
+    assert torch.equal(again, found[0])
+    one = [
+        model.synthesise(type(latents)(tuple(b[i : i + 1] for b in latents.blocks), (1, 3, 128, 128)), RATE)
+        for i in (0, 1)
+    ]
+    assert torch.equal(torch.cat(one), found[0])
+
+
+def test_a_block_needs_no_more_than_its_halo(model):
+    x = smooth(1, side=512, seed=6)
+    n = model.analyse(x, RATE).blocks[3].float()  # [1,U,32,32]
+    whole = model.whole.pixels(n)
+    places, halo = model.stride // 16, model.halo * model.stride // 16
+    cut = n[..., 12 - halo : 12 + places + halo, 12 - halo : 12 + places + halo]
+    tile = model.whole.pixels(cut)[..., 16 * halo : -16 * halo, 16 * halo : -16 * halo]
+    assert torch.equal(tile, whole[..., 192 : 192 + model.stride, 192 : 192 + model.stride])
+
+
+def test_more_bits_for_a_better_picture_from_rate_to_rate():
+    model, x = made(0.0), smooth(4, seed=9)
+    sizes, errors = [], []
+    for rate in range(0, RATES, 9):
+        data = compress(model, x, rate, weights=b"test")
+        sizes.append(len(data))
+        errors.append(float((decompress(model, data, weights=b"test") - x).square().mean()))
+    assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
+
+
+def test_values_far_out_are_written_behind_an_escape():
+    tables = codec_whole._checked(codec_whole._gaussian_tables())
+    k = torch.tensor([0, 255, -255, 256, -256, 32767, -32767, 3])
+    index = torch.tensor([1, 5, 63, 1, 63, 30, 2, 9])
+    sink = Encoder()
+    _put(k, index, tables, 255, sink)
+    assert torch.equal(_get(index, tables, 255, Decoder(sink.finish())).long(), k)
+    sink = Encoder()
+    sink.put(torch.tensor([511], dtype=torch.int32), torch.tensor([1]), tables)
+    sink.put(torch.tensor([128, 5], dtype=torch.int32), torch.zeros(2, dtype=torch.int64), codec_whole.RAW)
+    with pytest.raises(BitstreamError):
+        _get(torch.tensor([1]), tables, 255, Decoder(sink.finish()))
+
+
+def test_noise_and_flat_pictures_come_back(model):
+    for x in (torch.rand(1, 3, 40, 70, generator=rng()), torch.zeros(1, 3, 5, 5), torch.ones(1, 3, 64, 64)):
+        data = compress(model, x, RATE, weights=b"test")
+        assert decompress(model, data, weights=b"test").shape == x.shape
+
+
+def test_what_cannot_be_coded_is_refused(model):
+    with pytest.raises(CapabilityError, match="training"):
+        SMALL.build().analyse(smooth(1), 0)
+    with pytest.raises(ImpriorError, match="levels 0 to 63"):
+        model.analyse(smooth(1), RATES)
+
+
+def test_damaged_weights_are_refused():
+    damaged = build(EXAMPLES["codec"])
+    damaged.whole.prove()
+    damaged.whole.scale_tables[3, 7] = -1
+    with pytest.raises(RunError, match="tables"):
+        damaged.whole.prove()
