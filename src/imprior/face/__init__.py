@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from imprior.face.choosing import choose
 from imprior.face.comparing import judge, judging_page, tally
-from imprior.face.completing import complete
+from imprior.face.completing import complete, fill
 from imprior.face.detecting import anomaly
 from imprior.face.editing import edit
 from imprior.face.explaining import influence
@@ -38,6 +38,7 @@ __all__ = [
     "edit",
     "embed",
     "evaluate",
+    "fill",
     "influence",
     "info",
     "inspect_data",

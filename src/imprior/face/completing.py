@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 from imprior.errors import CapabilityError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from imprior.data.prepare import Split
     from imprior.face.pictures import Picture
     from imprior.opening import Given
     from imprior.tasks.complete import Completion
+
+# Fill in photographs of any size, in colour and in grey.
+COLOUR, GREY = "photo-denoiser", "photo-denoiser-grey"
 
 
 def complete(
@@ -22,7 +27,7 @@ def complete(
     mask: str | Path | Picture | Tensor | None = None,
     *,
     hide: str | None = None,
-    n: int = 4,
+    n: int | None = None,
     seed: int = 0,
     method: str | None = None,
     label: int | None = None,
@@ -33,14 +38,14 @@ def complete(
     """Fill in what a mask hides, n times each image; the result says by which method.
 
     Args:
-        model: keeps `Completes`, `LatentVariable` or `Decodes`.
+        model: keeps `Completes`, `LatentVariable`, `Decodes` or `Denoises`.
         data: images; what stands at hidden pixels is not looked at.
         mask: a picture (a file or an array) of the images' size, white where it is to be filled in; or bool
             [N or 1, 1, H, W], True where a pixel is known.
         hide: instead of a mask, the part to fill in: "top", "bottom", "left", "right", "centre" or "random:0.5".
-        n: completions of each image.
+        n: completions of each image; 4 if None, or 1 of "plug-and-play", which draws nothing.
         seed: of all draws.
-        method: "conditional", "posterior" or "search"; None takes the first that the model can do.
+        method: "conditional", "posterior", "search" or "plug-and-play"; None takes the first that the model can do.
         label: class of all images, of a conditional model; None leaves it open.
         draw: of "posterior", draw missing pixels instead of showing the mean image of the latent.
         limit: at most so many images.
@@ -56,7 +61,8 @@ def complete(
     from imprior.tasks import complete as task
 
     opened = opening.model(model)
-    task.method_for(opened.model, name=opened.name)
+    if method is None:
+        method = task.method_for(opened.model, name=opened.name)
     x = opening.batch(data, opened.data, split=split, limit=limit)
     classes = opened.model.classes
     if label is not None and classes is None:
@@ -74,6 +80,51 @@ def complete(
         labels=None if label is None else torch.full((len(x),), label),
         draw=draw,
     )
+
+
+def fill(
+    picture: Picture,
+    mask: str | Path | Picture | None = None,
+    *,
+    hide: str | None = None,
+    model: Any = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Picture:
+    """Fill in scratches, text or missing pixels of a picture of any size, by plug-and-play with a denoiser.
+
+    Args:
+        picture: [H, W] or [H, W, C], transparency left as it is; uint8, uint16 or float in [0, 1]; what stands at
+            hidden pixels is not looked at.
+        mask: a picture (a file or an array) of the same size, white where it is to be filled in.
+        hide: instead of a mask, the part to fill in: "top", "bottom", "left", "right", "centre" or "random:0.5".
+        model: keeps `Denoises`; None takes "photo-denoiser", or "photo-denoiser-grey" for a grey picture.
+        seed: of "random:…".
+        progress: told (steps done, steps in all).
+
+    Returns:
+        A picture of the same shape and type; what was not hidden is as it was, bit for bit.
+
+    Raises:
+        CapabilityError: the model does not denoise.
+        DataError: a mask of another size, or one that hides everything or nothing; a picture that the model can't take.
+    """
+    import torch
+
+    from imprior import opening
+    from imprior.promises import Denoises
+    from imprior.tasks import fill as task
+
+    if picture.ndim not in (2, 3):
+        raise DataError(f"a picture is [H, W] or [H, W, C], not {picture.shape}")
+    opened = opening.model(denoiser_for(picture) if model is None else model, Denoises)
+    where = known(torch.empty(1, 1, *picture.shape[:2], device="meta"), mask, hide, seed=seed)
+    return task.fill_picture(opened.model, picture, where, progress=progress)
+
+
+def denoiser_for(picture: Picture) -> str:
+    """The embedded denoiser for a photograph [H, W] or [H, W, C], by its colours."""
+    return GREY if picture.ndim == 2 or picture.shape[2] < 3 else COLOUR
 
 
 def known(x: Tensor, mask: str | Path | Picture | Tensor | None, hide: str | None = None, *, seed: int = 0) -> Tensor:

@@ -3,9 +3,11 @@
     conditional   the model's own `complete`
     posterior     draws of the latents of a latent-variable model given what is known (tasks.posterior)
     search        of whatever decodes: latents whose decoded images agree with what is known (tasks.search)
+    plug-and-play of whatever denoises: the denoiser in the place of a prior (tasks.fill)
 
 A result says which of them made it. The first two are distributions: how often something appears among many
-completions is how likely the model thinks it. The third is not: different starts find different optima.
+completions is how likely the model thinks it. The third is not: different starts find different optima. The fourth has
+one result.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ from torch import Tensor
 from imprior import bounds
 from imprior.data.batches import binarize
 from imprior.errors import CapabilityError, DataError, nearest
-from imprior.promises import Completes, Decodes, LatentVariable, check_shape, require
-from imprior.tasks import invert, masks, posterior, search
+from imprior.promises import Completes, Decodes, Denoises, LatentVariable, check_shape, require
+from imprior.tasks import fill, invert, masks, posterior, search
 from imprior.tasks.protocol import evaluating
 
-Method = Literal["conditional", "posterior", "search"]
+Method = Literal["conditional", "posterior", "search", "plug-and-play"]
 HOW: dict[str, str] = {
     "conditional": "the model's own conditional distribution",
     "one-sided": "the model's own order: each pixel given those before it, known pixels after it not counted",
     "posterior": "posterior sampling of the latents (annealed Hamiltonian Monte Carlo)",
     "search": "latent search",
+    "plug-and-play": "plug-and-play with the denoiser (half-quadratic splitting, falling sigma)",
 }
 BATCH = 256
 
@@ -50,7 +53,7 @@ class Completion:
         x: as given, [N, C, H, W].
         known: bool [N, 1, H, W].
         images: [N, n, C, H, W]; at known pixels equal to x, bit for bit.
-        method: "conditional", "posterior" or "search".
+        method: "conditional", "posterior", "search" or "plug-and-play".
         exact: of "conditional", whether each completion is a draw of p(missing | known) for this mask; else False.
         acceptance: of "posterior", the fraction of proposals that were accepted; else None.
     """
@@ -89,6 +92,8 @@ def method_for(model: object, *, name: str = "this model") -> Method:
         return "conditional"
     if isinstance(model, LatentVariable) and posterior.can(model):
         return "posterior"
+    if fill.can(model):
+        return "plug-and-play"
     require(model, Decodes, name=f"{name} does not keep the promise Completes, and")
     return "search"
 
@@ -98,7 +103,7 @@ def run(
     x: Tensor,
     known: Tensor,
     *,
-    n: int = 4,
+    n: int | None = None,
     rng: torch.Generator,
     method: str | None = None,
     labels: Tensor | None = None,
@@ -110,12 +115,12 @@ def run(
     of x all the same.
 
     Args:
-        model: keeps `Completes`, `LatentVariable` or `Decodes`.
+        model: keeps `Completes`, `LatentVariable`, `Decodes` or `Denoises`.
         x: images, [N, C, H, W] in [0, 1]; what stands at hidden pixels is not looked at.
         known: bool [N, 1, H, W], or [1, 1, H, W] for all.
-        n: completions of each image.
+        n: completions of each image; None is 4, or 1 of "plug-and-play", which has no more.
         rng: where the randomness comes from.
-        method: "conditional", "posterior" or "search"; None takes the first of these that the model can do.
+        method: "conditional", "posterior", "search" or "plug-and-play"; None takes what `method_for` says.
         labels: int64 [N], of conditional models that decode; None tries several.
         draw: of "posterior", whether missing pixels are drawn instead of shown as the mean image of the latent.
 
@@ -124,12 +129,15 @@ def run(
         DataError: a mask of another size, or one that hides everything or nothing; images of another shape or other
             levels than the model's; no such method.
     """
-    if n < 1:
-        raise DataError(f"there is at least 1 completion, not {n}")
     chosen = method_for(model) if method is None else _asked(method)
+    n = counted(n, chosen)
     mask = masks.checked(known, x)
-    if labels is not None and (model.classes is None or chosen == "posterior"):
+    if labels is not None and (model.classes is None or chosen in ("posterior", "plug-and-play")):
         raise CapabilityError("this model knows no classes: it completes without labels")
+    if chosen == "plug-and-play":
+        if draw:
+            raise CapabilityError("pixels are drawn from a model's distribution; plug-and-play has one result")
+        return Completion(x, mask, fill.run(require(model, Denoises), x, mask)[:, None], chosen)
     if draw and chosen == "search":
         raise CapabilityError("pixels are drawn from a model's distribution; latent search gives mean images only")
     many, many_masks = x.repeat_interleave(n, 0), mask.repeat_interleave(n, 0)  # [N·n, …]
@@ -150,6 +158,21 @@ def run(
     if exact and isinstance(model, OneSided):
         exact = bool(model.completes_exactly(mask).all())
     return Completion(x, mask, images, chosen, exact, acceptance)
+
+
+def counted(n: int | None, method: Method) -> int:
+    """How many completions of each image: n, or as many as is usual with a method.
+
+    Raises:
+        DataError: less than one, or more than one where there is only one.
+    """
+    if n is None:
+        return 1 if method == "plug-and-play" else 4
+    if n < 1:
+        raise DataError(f"there is at least 1 completion, not {n}")
+    if n > 1 and method == "plug-and-play":
+        raise DataError(f"filling by plug-and-play draws nothing, so there is 1 completion, not {n}: ask for -n 1")
+    return n
 
 
 def _asked(method: str) -> Method:
