@@ -2,93 +2,246 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from imprior.cli._output import emit, note, progress
-from imprior.errors import DataError, ImpriorError, PartialFailure
+from imprior.cli._output import Update, emit, note, progress
+from imprior.errors import DataError, ImpriorError, PartialFailure, RunError
 
-if TYPE_CHECKING:
-    from imprior.face.pictures import Picture
+LOSSLESS = (".png", ".npy")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to work on.
+
+    Attributes:
+        source: where it comes from.
+        target: where the result goes.
+        name: of the result, with the folders in it that mirror those of the inputs.
+        place: among all inputs.
+    """
+
+    source: Path
+    target: Path
+    name: Path
+    place: int
+
+
+Tell = Callable[[int, int], None]
+Work = Callable[[Job, Tell], tuple[dict[str, Any], str]]
+
+
+def plan(
+    inputs: tuple[Path, ...], out: Path, *, kept: Collection[str] = LOSSLESS, apart: tuple[Path, ...] = ()
+) -> list[Job]:
+    """Where each picture comes from and goes to.
+
+    Args:
+        inputs: files and folders; a folder stands for all pictures in it and in its folders.
+        out: a file for one input file, else a folder, in which results keep the names of their inputs.
+        kept: suffixes of inputs that their results keep; others become .png.
+        apart: places besides `out` where results go: what lies there is no input.
+
+    Raises:
+        DataError: nothing to work on, a place that can't be, or two results that would fall on each other.
+    """
+    from imprior.data.writing import WRITES
+
+    if len(inputs) == 1 and not inputs[0].is_dir():
+        name = _named(Path(inputs[0].name), kept)
+        if out.is_dir():
+            return [Job(inputs[0], out / name, name, 0)]
+        if str(out) != "-" and out.suffix.lower() not in (*WRITES, ".npy"):
+            raise DataError(f"{out}: pictures are written as {', '.join([*WRITES, '.npy'])}, not as '{out.suffix}'")
+        return [Job(inputs[0], out, name, 0)]
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: several pictures want a folder, and this is a file")
+    jobs: dict[Path, Job] = {}
+    for source, given in (pair for path in inputs for pair in _found(path, (out, *apart))):
+        name = _named(given, kept)
+        if name in jobs:
+            raise DataError(f"{source} and {jobs[name].source} would both be written to {out / name}")
+        jobs[name] = Job(source, out / name, name, len(jobs))
+    return list(jobs.values())
+
+
+def keep_inputs(sources: Iterable[Path], targets: Iterable[Path]) -> None:
+    """Refuse results that would be written over a picture that they, or others of them, come from.
+
+    Raises:
+        DataError: one would.
+    """
+    inputs = {_identity(path) for path in sources if path.exists()}
+    for path in targets:
+        if path.exists() and _identity(path) in inputs:
+            raise DataError(f"{path} would be written over an input; choose another place, or --force it")
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place where a file can't be written, before any work is done for it.
+
+    Raises:
+        RunError: it can't.
+    """
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RunError(f"can't write {path}: {folder} is not a folder that can be written to")
 
 
 def each(
-    inputs: tuple[Path, ...], out: Path, work: Callable[[Picture, int], Picture], *, label: str, as_json: bool
+    jobs: Sequence[Job],
+    work: Work,
+    out: Path,
+    *,
+    label: str,
+    as_json: bool,
+    workers: int = 1,
+    finished: Sequence[Job] | None = None,
 ) -> None:
-    """Read every picture, work on it, and write the result.
+    """Work on every picture; tell how far it is, and at the end what came of it.
+
+    A place that can't be written and a full disk end it all; what is wrong with one input ends that one only.
 
     Args:
-        inputs: files and folders; a folder stands for all pictures in it.
-        out: a file for one input file, else a folder, in which results keep the names of their inputs.
-        work: picture and its position among the inputs -> picture.
+        jobs: what is to be done.
+        work: does a job; is given something to tell its own progress, and gives what a record says of it and a few
+            words for people.
+        out: where results go, for people.
         label: what is being done, for people.
         as_json: whether to say on stdout what was done.
+        workers: how many jobs are worked on at a time.
+        finished: jobs that were done before, if that is looked at.
 
     Raises:
-        ImpriorError: nothing could be done.
+        ImpriorError: nothing could be done, or the place can't be written.
         PartialFailure: some inputs failed; each was named on stderr.
+        KeyboardInterrupt: what was being worked on is left out, what was finished is whole.
     """
-    from imprior.data.images import read_picture
-    from imprior.data.writing import write_picture
-
     if str(out) == "-" and as_json:
         raise DataError("stdout holds the picture or the JSON object, not both")
-    jobs = _jobs(inputs, out)
-    done: list[dict[str, str]] = []
-    failed: list[dict[str, str]] = []
+    alone = len(jobs) + len(finished or ()) == 1
+    record: dict[str, list[dict[str, Any]]] = {"done": [], "failed": []}
+    if finished is not None:
+        record["finished"] = [_ends(job) for job in finished]
+    done, failed, begun = record["done"], record["failed"], time.monotonic()
     with progress(label) as update:
-        for position, (source, target) in enumerate(jobs):
-            try:
-                write_picture(target, work(read_picture(source), position))
-                done.append({"input": str(source), "output": str(target)})
-            except ImpriorError as error:
-                if len(jobs) == 1:
-                    raise
-                print(f"imprior: error: {error}", file=sys.stderr)
-                failed.append({"input": str(source), "error": str(error)})
-            update(position + 1, len(jobs), source.name)
+
+        def report(job: Job, found: tuple[dict[str, Any], str] | ImpriorError) -> None:
+            if isinstance(found, ImpriorError):
+                if alone or isinstance(found, RunError):
+                    raise found
+                print(f"imprior: error: {found}", file=sys.stderr)
+                failed.append({"input": str(job.source), "error": str(found)})
+            else:
+                done.append(_ends(job) | found[0])
+                if alone and found[1]:
+                    note(found[1])
+            if not alone:
+                words = (job.source.name, "failed" if isinstance(found, ImpriorError) else found[1])
+                _update(update, len(done) + len(failed), len(jobs), ", ".join(filter(None, words)), begun)
+
+        _perform(jobs, work, report, workers, update if alone else None)
     if as_json:
-        emit({"done": done, "failed": failed})
-    elif done:
-        note(f"{out}: {len(done):,} picture{'s' if len(done) > 1 else ''} written")
-    if failed and not done:
+        emit(record)
+    elif done or finished or not failed:
+        note(_summary(out, len(done), len(finished or ()), len(failed), time.monotonic() - begun))
+    if failed and not done and not finished:
         raise DataError(f"none of {len(jobs):,} pictures could be done")
     if failed:
         raise PartialFailure(f"{len(failed):,} of {len(jobs):,} pictures could not be done")
 
 
-def _jobs(inputs: tuple[Path, ...], out: Path) -> list[tuple[Path, Path]]:
-    """Where each picture comes from and goes to."""
-    from imprior.data.images import PICTURES
-    from imprior.data.writing import WRITES
+def _perform(
+    jobs: Sequence[Job], work: Work, report: Callable[[Job, Any], None], workers: int, update: Update | None
+) -> None:
+    """Do the jobs, several at a time, and report each as it ends; whatever interrupts this ends them all."""
+    stop = threading.Event()
 
-    if len(inputs) == 1 and not inputs[0].is_dir():
-        if out.is_dir():
-            return [(inputs[0], out / _named(inputs[0].name))]
-        if str(out) != "-" and out.suffix.lower() not in (*WRITES, ".npy"):
-            raise DataError(f"{out}: pictures are written as {', '.join([*WRITES, '.npy'])}, not as '{out.suffix}'")
-        return [(inputs[0], out)]
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: several pictures want a folder, and this is a file")
-    jobs: dict[Path, Path] = {}
-    for given in inputs:
-        found = [(given, Path(given.name))]
-        if given.is_dir():
-            paths = [path for path in sorted(given.rglob("*")) if path.suffix.lower() in PICTURES and path.is_file()]
-            found = [(path, path.relative_to(given)) for path in paths]
-            if not found:
-                raise DataError(f"{given}: no pictures there")
-        for source, name in found:
-            target = out / name.with_name(_named(name.name))
-            if target in jobs:
-                raise DataError(f"{source} and {jobs[target]} would both be written to {target}")
-            jobs[target] = source
-    return [(source, target) for target, source in jobs.items()]
+    def tell(done: int, total: int) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if update is not None:
+            update(done, total)
+
+    def attempt(job: Job) -> tuple[Job, tuple[dict[str, Any], str] | ImpriorError]:
+        try:
+            return job, work(job, tell)
+        except ImpriorError as error:
+            return job, error
+
+    if workers == 1:
+        for job in jobs:
+            report(*attempt(job))
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(attempt, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                report(*future.result())
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def _named(name: str) -> str:
-    """The name of a result: as the input's where that format is written without loss, else .png."""
-    path = Path(name)
-    return name if path.suffix.lower() in (".png", ".npy") else f"{path.stem}.png"
+def _found(given: Path, results: tuple[Path, ...]) -> list[tuple[Path, Path]]:
+    """A file, or all pictures of a folder (without what lies where results go), and their names below it."""
+    from imprior.data.files import Folder
+
+    if not given.is_dir():
+        return [(given, Path(given.name))]
+    whole = given.resolve()
+    inside = [place for place in (result.resolve() for result in results) if whole in place.parents]
+    names = [name for name in sorted(map(Path, Folder.of(given).sizes)) if not _lies_in(whole / name, inside)]
+    if not names:
+        raise DataError(f"{given}: no pictures there")
+    return [(given / name, name) for name in names]
+
+
+def _lies_in(path: Path, folders: list[Path]) -> bool:
+    return any(folder in path.parents for folder in folders)
+
+
+def _named(name: Path, kept: Collection[str]) -> Path:
+    return name if name.suffix.lower() in kept else name.with_suffix(".png")
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def _ends(job: Job) -> dict[str, Any]:
+    return {"input": str(job.source), "output": str(job.target)}
+
+
+def _update(update: Update, done: int, total: int, text: str, begun: float) -> None:
+    """Say how far it is; the time left too where no bar shows it."""
+    left = (time.monotonic() - begun) / done * (total - done)
+    update(done, total, text if sys.stderr.isatty() or done == total else f"{text}, about {_duration(left)} left")
+
+
+def _summary(out: Path, done: int, finished: int, failed: int, seconds: float) -> str:
+    parts = [f"{done:,} picture{'' if done == 1 else 's'} written"]
+    parts += [f"{finished:,} finished before"] if finished else []
+    parts += [f"{failed:,} failed"] if failed else []
+    parts += [f"in {_duration(seconds)}"] if done > 1 else []
+    return f"{out}: {', '.join(parts)}"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words: 34 s, 2 min 10 s, 3 h 05 min."""
+    minutes, hours = int(seconds) // 60, int(seconds) // 3600
+    if hours:
+        return f"{hours} h {minutes % 60:02} min"
+    return f"{minutes} min {int(seconds) % 60:02} s" if minutes else f"{seconds:.0f} s"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from imprior.cli._options import as_json, seed, verb
-from imprior.cli._pictures import each
+from imprior.cli._pictures import Job, Tell, each, plan
 
 
 @verb(
@@ -41,12 +42,14 @@ def command(inputs: tuple[Path, ...], out: Path, kind: str, amount: float | None
     it, and so on.
     """
     from imprior import face
+    from imprior.data.images import read_picture
+    from imprior.data.writing import write_picture
 
     strength = amount if amount is not None else {"gaussian": 25.0, "poisson": 25.0}.get(kind, 0.25)
-    each(
-        inputs,
-        out,
-        lambda picture, position: face.corrupt(picture, kind, strength, seed=seed + position),
-        label="corrupting",
-        as_json=as_json,
-    )
+
+    def work(job: Job, tell: Tell) -> tuple[dict[str, Any], str]:
+        picture = face.corrupt(read_picture(job.source), kind, strength, seed=seed + job.place)
+        write_picture(job.target, picture)
+        return {}, ""
+
+    each(plan(inputs, out), work, out, label="corrupting", as_json=as_json)

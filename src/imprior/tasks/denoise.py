@@ -95,7 +95,7 @@ def denoise_picture(
             strength out of range.
     """
     known = require(model, Denoises)
-    _check_amounts(sigma, strength)
+    check_amounts(sigma, strength)
     colour, alpha = split_alpha(picture)
     check_picture(colour)
     _check_size(known.shape, colour)
@@ -109,17 +109,27 @@ def denoise_picture(
     if kept is not None:
         kept[...] = alpha
     if isinstance(known, DenoisesLocally):
-        if told is None:
-            level, tell = tiles.estimate(known, colour, tell=_half(tell, 0)), _half(tell, 1)
-        else:
-            level = told
-        if level == 0:
+        level: float | Tensor = told if told is not None else tiles.estimate(known, colour, tell=_half(tell, 0))
+        if isinstance(level, float) and level == 0:
             return Denoised(picture.copy(), _range(level), True)
+        tell = tell if told is not None else _half(tell, 1)
         tiles.clean(known, colour, level, cleaned, strength=strength, tell=tell)
         return Denoised(result, _range(level), told is None)
     y = tiles.planes(known, colour)
     tiles.put(torch.lerp(y, run(known, y, sigma=told), strength), cleaned)
     return Denoised(result, None if told is None else _range(told), False)
+
+
+def check_amounts(sigma: float | None, strength: float) -> None:
+    """Refuse a sigma (8-bit scale) or a strength that no picture can be cleaned with.
+
+    Raises:
+        DataError: one of them is out of range, or not a number.
+    """
+    if sigma is not None and not 0 <= sigma < float("inf"):
+        raise DataError(f"sigma is a standard deviation on the 8-bit scale, 0 or more; not {sigma}")
+    if not 0 <= strength <= 1:
+        raise DataError(f"strength is from 0 (as it is) to 1 (cleaned), not {strength}")
 
 
 def before_and_after(before: NDArray[Any], after: NDArray[Any]) -> NDArray[np.uint8]:
@@ -146,13 +156,6 @@ def _range(level: float | Tensor) -> tuple[float, float]:
     """Lowest and highest sigma, on the 8-bit scale."""
     ends = (level, level) if isinstance(level, float) else (float(level.min()), float(level.max()))
     return 255 * ends[0], 255 * ends[1]
-
-
-def _check_amounts(sigma: float | None, strength: float) -> None:
-    if sigma is not None and not 0 <= sigma < float("inf"):
-        raise DataError(f"sigma is a standard deviation on the 8-bit scale, 0 or more; not {sigma}")
-    if not 0 <= strength <= 1:
-        raise DataError(f"strength is from 0 (as it is) to 1 (cleaned), not {strength}")
 
 
 def _within(sigma: float, largest: float, clamp: bool) -> float:
