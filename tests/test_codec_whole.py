@@ -92,14 +92,18 @@ def test_decoding_is_the_same_whatever_computes_it(model):
     assert torch.equal(torch.cat(one), found[0])
 
 
-def test_a_block_needs_no_more_than_its_halo(model):
-    x = smooth(1, side=512, seed=6)
-    n = model.analyse(x, RATE).blocks[3].float()  # [1,U,32,32]
-    whole = model.whole.pixels(n)
-    places, halo = model.stride // 16, model.halo * model.stride // 16
-    cut = n[..., 12 - halo : 12 + places + halo, 12 - halo : 12 + places + halo]
-    tile = model.whole.pixels(cut)[..., 16 * halo : -16 * halo, 16 * halo : -16 * halo]
-    assert torch.equal(tile, whole[..., 192 : 192 + model.stride, 192 : 192 + model.stride])
+def test_a_tile_needs_no_more_than_its_surroundings(model):
+    x, place, stride = smooth(1, side=512, seed=6), model.place, model.stride
+    grid = model.transform(x)
+    around = -(-model.sees // stride) * stride
+    part = model.transform(x[..., 192 - around : 256 + around, 192 - around : 256 + around])
+    part = part[..., around // place : -around // place, around // place : -around // place]
+    torch.testing.assert_close(part, grid[..., 192 // place : 256 // place, 192 // place : 256 // place])
+    n = model.arrived(model.settle(grid, RATE))
+    whole, halo = model.picture(n), model.halo * stride
+    cut = n[..., (192 - halo) // place : (256 + halo) // place, (192 - halo) // place : (256 + halo) // place]
+    tile = model.picture(cut)[..., halo:-halo, halo:-halo]
+    assert torch.equal(tile, whole[..., 192:256, 192:256])
 
 
 def test_more_bits_for_a_better_picture_from_rate_to_rate():

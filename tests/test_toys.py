@@ -28,6 +28,7 @@ KEPT = {
     "identity": ["Decodes", "Encodes"],
     "linear-decoder": ["Decodes"],
     "levels": ["Codes"],
+    "tiled-levels": ["Codes", "CodesTiles"],
     "shrinkage": ["Denoises"],
     "local-shrinkage": ["Denoises", "DenoisesLocally"],
     "brightness": ["Classifies"],

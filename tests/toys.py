@@ -234,6 +234,52 @@ class Levels:
         return latents.blocks[0] / 255
 
 
+class TiledLevels:
+    """Colour levels in steps of 8, 4, 2 or 1, each pixel with its neighbours' share; keeps CodesTiles (exact).
+
+    Level numbers are written with one uniform table. A decoded pixel is half its own level and an eighth of each of
+    its four neighbours (repeated at the border), rounded down.
+    """
+
+    shape: Shape = (3, None, None)
+    levels: int | None = 256
+    classes: int | None = None
+    stride, halo, exact, lossless, rates, place, sees = 4, 1, True, False, 4, 1, 0
+
+    def __init__(self) -> None:
+        self.tables = FrequencyTables.of(torch.full((1, 256), 2**16))
+
+    def transform(self, x: Tensor) -> Tensor:
+        return 255 * x
+
+    def settle(self, grid: Tensor, rate: int) -> Latents:
+        n, channels, height, width = grid.shape
+        return Latents(((grid / 2 ** (3 - rate)).round().int(), torch.tensor(rate)), (n, channels, height, width))
+
+    def arrived(self, latents: Latents) -> Tensor:
+        k, rate = latents.blocks
+        return k << (3 - int(rate))
+
+    def picture(self, grid: Tensor) -> Tensor:
+        p = F.pad(grid.float(), (1, 1, 1, 1), mode="replicate").int()
+        around = p[..., :-2, 1:-1] + p[..., 2:, 1:-1] + p[..., 1:-1, :-2] + p[..., 1:-1, 2:]
+        return ((4 * grid + around) >> 3).clamp(0, 255) / 255
+
+    def analyse(self, x: Tensor, rate: int) -> Latents:
+        return self.settle(self.transform(x), rate)
+
+    def write(self, latents: Latents, sink: Sink, rate: int) -> None:
+        symbols = latents.blocks[0].flatten()
+        sink.put(symbols, torch.zeros_like(symbols), self.tables)
+
+    def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
+        index = torch.zeros(shape, dtype=torch.int32)
+        return Latents((source.get(index.flatten(), self.tables).view(shape), torch.tensor(rate)), shape)
+
+    def synthesise(self, latents: Latents, rate: int) -> Tensor:
+        return self.picture(self.arrived(latents))
+
+
 class Shrinkage:
     """Pixels are N(½, spread²): the best estimate draws noisy ones towards ½; keeps Denoises. Any size.
 
@@ -302,6 +348,7 @@ TOYS: dict[str, Callable[[], Any]] = {
     "identity": Identity,
     "linear-decoder": LinearDecoder,
     "levels": Levels,
+    "tiled-levels": TiledLevels,
     "shrinkage": Shrinkage,
     "local-shrinkage": LocalShrinkage,
     "brightness": Brightness,

@@ -244,6 +244,36 @@ class Codes(Model, Protocol):
 
 
 @runtime_checkable
+class CodesTiles(Codes, Protocol):
+    """A codec of pictures of any size, tile by tile, without seams.
+
+    Its integers stand for a grid with a place for each `place` x `place` pixels. A tile begins at multiples of `stride`
+    pixels. Its grid is the part of the transform of the picture cut with at least `sees` pixels more to each side
+    (rounded up to `stride`); its integers are written and read knowing nothing of other tiles; its pixels are the
+    part of the synthesis of the grid cut with `halo` · `stride` pixels more to each side, from the neighbouring tiles.
+    """
+
+    place: int
+    sees: int
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Images, sides multiples of `stride` -> real numbers [N, U, H/place, W/place]."""
+        ...
+
+    def settle(self, grid: Tensor, rate: int) -> Latents:
+        """Real numbers of a tile -> its integers."""
+        ...
+
+    def arrived(self, latents: Latents) -> Tensor:
+        """The grid that the integers of a tile stand for, whole numbers [N, U, h, w]."""
+        ...
+
+    def picture(self, grid: Tensor) -> Tensor:
+        """The grid, of one tile or of several joined -> images [N, C, place · h, place · w]."""
+        ...
+
+
+@runtime_checkable
 class Calibrates(Model, Protocol):
     """Has something to fit to the training images once its weights are final (code statistics, entropy tables)."""
 
@@ -289,6 +319,7 @@ PROMISES: tuple[type, ...] = (
     DenoisesLocally,
     Completes,
     Codes,
+    CodesTiles,
     Classifies,
 )
 

@@ -10,4 +10,4 @@ from zoo.example import Example
 SMALL = codec.Config(
     (3, 64, 64), Transforms(12, (6, 8), (1, 1), (8, 6, 4), (1, 1, 1)), hyper=6, side=4, slices=(4, 8), context=6
 )
-EXAMPLES = {"codec": Example(SMALL, ("Codes",), (RateDistortion(),), noise=0.02)}
+EXAMPLES = {"codec": Example(SMALL, ("Codes", "CodesTiles"), (RateDistortion(),), noise=0.02)}

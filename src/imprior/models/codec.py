@@ -105,9 +105,10 @@ class Way:
 
 
 class PhotoCodec(nn.Module):
-    """Keeps Codes (after training) and Calibrates; trained in floating point, decoded in whole numbers."""
+    """Keeps CodesTiles (after training) and Calibrates; trained in floating point, decoded in whole numbers."""
 
     stride = STRIDE
+    place = BLOCK
     halo = 2  # the synthesis sees 8 places of 16 pixels to each side
     exact = True
     lossless = False
@@ -164,6 +165,7 @@ class PhotoCodec(nn.Module):
             for known, own in zip(before, config.slices, strict=True)
         )
         self.whole = WholeHalf(self)
+        self.sees = config.transforms.sees
 
     def weight(self, level: Tensor) -> Tensor:
         """Weight of the distortion at levels from 0 to LEVELS - 1: geometric between the lowest and the highest."""
@@ -220,29 +222,55 @@ class PhotoCodec(nn.Module):
             seen = [self._way(x, (LEVELS - 1) * torch.rand(len(x), generator=rng), None) for x in batches[:CALIBRATION]]
         self.whole.adopt(self, seen)
 
+    def transform(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W], H and W multiples of `stride` -> coefficients [N, U, H/16, W/16], real numbers.
+
+        Raises:
+            DataError: images of another number of channels than the model's.
+        """
+        check_shape(x, self.shape)
+        with torch.no_grad():
+            return self.analysis(x - 0.5, self.basis, self.spread).float()  # type: ignore[no-any-return]
+
+    def settle(self, grid: Tensor, rate: int) -> Latents:
+        """Coefficients -> z, the nearest integers, the numbers of their tables, and what they stand for: int32 each.
+
+        Raises:
+            CapabilityError: the model was not calibrated.
+        """
+        self._check(rate)
+        level = torch.full_like(grid[:, :1], rate / (RATES - 1))
+        with torch.no_grad():
+            z = to_side_integers(self.to_side(torch.cat([grid, level], 1)))
+            known = self._known(z, rate)
+            ks, tables = [], []
+            for number, wanted in enumerate(torch.split(grid, list(self.config.slices), 1)):
+                mean, table = self.whole.expected(number, known, rate)
+                ks.append(self.whole.nearest(number, wanted, mean, table, rate))
+                tables.append(table.int())
+                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
+        blocks = (z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int())
+        count, _, height, width = grid.shape
+        return Latents(blocks, (count, self.shape[0] or 0, BLOCK * height, BLOCK * width))
+
+    def arrived(self, latents: Latents) -> Tensor:
+        """What the synthesis is given: whole numbers, int32 [N, U, h, w]."""
+        return latents.blocks[3]
+
+    def picture(self, grid: Tensor) -> Tensor:
+        """Whole numbers [N, U, h, w] -> images [N, C, 16h, 16w], whole levels k / 255: the same on every machine."""
+        with torch.no_grad():
+            return self.whole.pixels(grid.float()).float() / 255
+
     def analyse(self, x: Tensor, rate: int) -> Latents:
-        """Images -> z, coefficients, the numbers of their tables, and what they stand for: int32 [N, …, h, w] each.
+        """Images -> integers, as `settle` makes them.
 
         Raises:
             CapabilityError: the model was not calibrated.
             DataError: images of another number of channels than the model's.
         """
-        check_shape(x, self.shape)
-        self._check(rate)
-        with torch.no_grad():
-            n = self.analysis(self.pad(x) - 0.5, self.basis, self.spread).float()
-            level = torch.full((1, 1, 1, 1), rate / (RATES - 1)).expand(len(n), 1, *n.shape[2:])
-            z = to_side_integers(self.to_side(torch.cat([n, level], 1)))
-            known = self._known(z, rate)
-            ks, tables = [], []
-            for number, wanted in enumerate(torch.split(n, list(self.config.slices), 1)):
-                mean, table = self.whole.expected(number, known, rate)
-                ks.append(self.whole.nearest(number, wanted, mean, table, rate))
-                tables.append(table.int())
-                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
-        height, width = x.shape[2:]
-        blocks = (z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int())
-        return Latents(blocks, (len(x), x.shape[1], height, width))
+        count, channels, height, width = x.shape
+        return Latents(self.settle(self.transform(self.pad(x)), rate).blocks, (count, channels, height, width))
 
     def write(self, latents: Latents, sink: Sink, rate: int) -> None:
         """Put z, then the coefficients slice by slice."""
@@ -272,9 +300,7 @@ class PhotoCodec(nn.Module):
 
     def synthesise(self, latents: Latents, rate: int) -> Tensor:
         """Integers -> images [N, C, H, W], whole levels k / 255: the same on every machine."""
-        with torch.no_grad():
-            levels = self.whole.pixels(latents.blocks[3].float())
-        return levels[..., : latents.shape[2], : latents.shape[3]].float() / 255
+        return self.picture(self.arrived(latents))[..., : latents.shape[2], : latents.shape[3]]
 
     def _known(self, z: Tensor, rate: int) -> list[Tensor]:
         features = self.whole.features(z)

@@ -56,6 +56,12 @@ class Transforms:
         if min(*self.analysis_blocks, *self.synthesis_blocks) < 0:
             raise RecipeError("a codec can't have fewer than 0 residual blocks")
 
+    @property
+    def sees(self) -> int:
+        """How many pixels beyond its own block a coefficient depends on, at most."""
+        fine, coarse = self.analysis_blocks
+        return 8 * (1 + 2 * fine) + BLOCK * 2 * coarse
+
 
 class Analysis(nn.Module):
     """Images [N, C, H, W], H and W multiples of 16 -> coefficients [N, U, H/16, W/16], in units of their spread."""
