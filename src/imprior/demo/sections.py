@@ -22,6 +22,7 @@ from imprior.metrics.psnr import psnr_db
 from imprior.promises import Encodes, Samples, Scores, kept
 from imprior.randomness import generator
 from imprior.report import figures, grid
+from imprior.report.overlay import overlay
 from imprior.report.page import Cell, Code, Part, Picture, Section, Table
 from imprior.tasks import denoise, embed
 
@@ -163,6 +164,74 @@ def samples(stage: Stage) -> Section:
     return Section("Samples", [told, _picture(drawn, list(models), "Ten draws of each model"), command])
 
 
+def completions(stage: Stage) -> Section | None:
+    """Lower halves, several times over."""
+    names = [name for name in ("mnist-pixelcnn", "mnist-vae") if name in stage.models]
+    if not names:
+        return None
+    x = stage.digits[stage.first[[2, 3, 4, 8, 9]]]
+    found = {name: face.complete(stage.models[name], x, hide="bottom", n=2, seed=1) for name in names}
+    one = found[names[0]]
+    rows = [x, one.masked, *(found[name].images[:, turn] for name in names for turn in range(2))]
+    captions = ["original", "seen", *(name for name in names for _ in range(2))]
+    ways = "; ".join(f"{name} by {filled.how}" for name, filled in found.items())
+    told = (
+        "The lower half is hidden and drawn anew, twice by each model. What was seen stays bit for bit; what was not "
+        f"differs from draw to draw, and fits. {ways}."
+    )
+    command = Code("imprior complete mnist-pixelcnn --data digits --hide bottom -n 2 -o completed.png")
+    return Section("Completed", [told, _picture(rows, captions, "Halves of digits, filled in"), command])
+
+
+def edits(stage: Stage) -> Section | None:
+    """A direction that labels give, and two digits made one."""
+    if "mnist-vae" not in stage.models:
+        return None
+    model, steps = stage.models["mnist-vae"], (0.0, 0.25, 0.5, 0.75, 1.0)
+    seven, three, eights = (stage.digits[stage.first[[label]]] for label in (7, 3, 8))
+    moved = face.edit(model, seven, direction="label:7-1", examples="digits", strengths=[2 * step for step in steps])
+    nearer = face.edit(model, three, like=eights, strengths=steps)
+    below = torch.ones(1, 1, *seven.shape[2:], dtype=torch.bool)
+    below[:, :, seven.shape[2] // 2 :] = False
+    composed = face.edit(model, three, compose=seven, mask=below)
+    told = (
+        "Above, a 7 goes the way from the mean code of 7s to that of 1s, and as far again; a 3 goes to an 8's code. "
+        "Below, the lower half of a 7 is pasted under a 3, and the code of the result makes one digit of both."
+    )
+    verbs = (
+        "edit mnist-vae seven.png --direction label:7-1 --data digits -o moved.png",
+        "edit mnist-vae three.png --compose seven.png --mask lower-half.png -o composed.png",
+    )
+    return Section(
+        "Edited",
+        [
+            told,
+            _picture([moved.images[0], nearer.images[0]], ["7 to 1", "3 to 8"], "Moved in the code"),
+            _picture(composed.rows(), (), "A 3, a 7, pasted, composed"),
+            Code("\n".join(f"imprior {verb}" for verb in verbs)),
+        ],
+    )
+
+
+def anomalies(stage: Stage) -> Section | None:
+    """Clothes among digits."""
+    if "mnist-vae" not in stage.models or "fashion-vae" not in runs.embedded():
+        return None
+    clothes = face.sample("fashion-vae", JUDGED, seed=0)
+    x = torch.cat([stage.digits[stage.first[:5]], clothes[:5]])
+    found = face.anomaly(stage.models["mnist-vae"], "digits", x, against=clothes, limit=JUDGED)
+    assert found.separation is not None
+    area = found.separation.auroc.value
+    told = (
+        f"A model of digits is shown {JUDGED} digits and as many clothes (drawn by fashion-vae: real ones don't come "
+        f"with the package), and scores how strange each is. The area under the ROC curve is {area:.4f}. Red is where "
+        "an image is strange."
+    )
+    command = Code("imprior anomaly mnist-vae scans/ --data digits -o heat.png")
+    shown = _picture([x, overlay(x, found.heat()[0])], ["image", "strange"], "Where images are unlike digits")
+    return Section("Found to be strange", [told, shown, command])
+
+
 def latent_map(stage: Stage) -> Section:
     """Every digit as a point of the code's space."""
     found = face.embed(stage.run.path, "digits", split="test")
@@ -244,6 +313,9 @@ SECTIONS: tuple[Callable[[Stage], Section | None], ...] = (
     noisy_digits,
     noisy_photographs,
     samples,
+    completions,
+    edits,
+    anomalies,
     latent_map,
     traversals,
     photographs,
