@@ -30,7 +30,7 @@ from imprior.promises import Sink, Source
 if TYPE_CHECKING:
     from imprior.models.codec import PhotoCodec, Way
 
-RATES = 64  # quality levels of a file
+RATES = 101  # quality levels of a file, 0 to 100
 MEAN = 6  # binary places of means, in cells
 UNIT = 8  # binary places of spreads in cells
 INVERSE = 14  # binary places of cells in spreads
