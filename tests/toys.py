@@ -245,6 +245,7 @@ class TiledLevels:
     levels: int | None = 256
     classes: int | None = None
     stride, halo, exact, lossless, rates, place, sees = 4, 1, True, False, 4, 1, 0
+    decoder = "a toy"
 
     def __init__(self) -> None:
         self.tables = FrequencyTables.of(torch.full((1, 256), 2**16))

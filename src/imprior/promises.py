@@ -251,10 +251,16 @@ class CodesTiles(Codes, Protocol):
     pixels. Its grid is the part of the transform of the picture cut with at least `sees` pixels more to each side
     (rounded up to `stride`); its integers are written and read knowing nothing of other tiles; its pixels are the
     part of the synthesis of the grid cut with `halo` · `stride` pixels more to each side, from the neighbouring tiles.
+    `decoder` is the module that reading and synthesis depend on; the hash of its weights ties a file to it.
     """
 
     place: int
     sees: int
+
+    @property
+    def decoder(self) -> object:
+        """What decides how a file is decoded."""
+        ...
 
     def transform(self, x: Tensor) -> Tensor:
         """Images, sides multiples of `stride` -> real numbers [N, U, H/place, W/place]."""

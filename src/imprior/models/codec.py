@@ -167,6 +167,11 @@ class PhotoCodec(nn.Module):
         self.whole = WholeHalf(self)
         self.sees = config.transforms.sees
 
+    @property
+    def decoder(self) -> WholeHalf:
+        """What decides how a file is decoded."""
+        return self.whole
+
     def weight(self, level: Tensor) -> Tensor:
         """Weight of the distortion at levels from 0 to LEVELS - 1: geometric between the lowest and the highest."""
         low, high = self.config.lowest, self.config.highest

@@ -1,0 +1,151 @@
+"""Photographs in files, tile by tile: on a toy whose answers are known, and on a small codec."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from imprior.coding.tiled import Photograph, Tile, pack, unpack
+from imprior.errors import BitstreamError
+from imprior.tasks.compress import Area, areas, compress, decompress
+from test_codec_whole import made
+from toys import TiledLevels
+
+SIDE = 256
+
+
+def picture(height, width, seed=0):
+    """A photograph's likeness with some noise, so that no tile is stored without loss."""
+    coarse = torch.rand(1, 3, height // 32 + 2, width // 32 + 2, generator=torch.Generator().manual_seed(seed))
+    x = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")[0].permute(1, 2, 0).numpy()
+    noise = np.random.default_rng(seed).normal(0, 0.02, x.shape)
+    return np.clip((x + noise) * 255, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return made(0.0)
+
+
+def through(model, given, rate, **settings):
+    return decompress(model, unpack(pack(compress(model, given, rate, **settings))))
+
+
+@pytest.mark.parametrize("height, width", [(1, 1), (5, 300), (256, 256), (257, 511), (300, 700)])
+@pytest.mark.parametrize("rate", [0, 3])
+def test_tiles_leave_no_trace(height, width, rate):
+    given = picture(height, width)
+    model = TiledLevels()
+    whole = model.synthesise(model.analyse(torch.from_numpy(given).permute(2, 0, 1)[None] / 255, rate), rate)
+    expected = (whole[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    found = through(model, given, rate, side=SIDE)
+    assert found.dtype == np.uint8 and found.shape == given.shape
+    learned = [t.kind == "learned" for t in compress(model, given, rate, side=SIDE).tiles]
+    if all(learned):
+        # The toy repeats its grid at the right and lower edge up to a multiple of its stride.
+        assert np.array_equal(found[: height - 1, : width - 1], expected[: height - 1, : width - 1])
+
+
+def test_a_codec_leaves_no_seam(codec):
+    given = picture(300, 600)
+    apart = through(codec, given, 60, side=SIDE).astype(float)
+    whole = through(codec, given, 60, side=1024).astype(float)
+    band = np.s_[:, 248:264]
+    errors = [np.square(v[band] - given[band]).mean() for v in (apart, whole)]
+    assert abs(10 * np.log10(errors[0] / errors[1])) < 0.3  # an untrained one
+    assert np.abs(apart - whole).max() < 40
+
+
+def test_a_region_is_decoded_alone_to_the_same_pixels(codec):
+    given = picture(520, 600)
+    file = compress(codec, given, 50, side=SIDE)
+    whole = decompress(codec, file)
+    for region in (Area(0, 1, 0, 1), Area(200, 300, 250, 270), Area(300, 520, 599, 600)):
+        assert np.array_equal(decompress(codec, file, region=region), region.of(whole))
+
+
+def test_flat_and_drawn_tiles_are_stored_without_loss(codec):
+    given = picture(300, 520)
+    given[:256, :256] = (7, 200, 31)
+    given[:256, 256:512] = 255
+    given[100:110, 300:400] = 0  # a line on white
+    file = compress(codec, given, 80, side=SIDE)
+    assert [t.kind for t in file.tiles[:2]] == ["colour", "lossless"] and file.tiles[3].kind == "learned"
+    found = decompress(codec, file)
+    assert np.array_equal(found[:256, :512], given[:256, :512])
+
+
+def test_sound_tiles_of_a_damaged_file_are_salvaged(codec):
+    given = picture(300, 700)
+    file = compress(codec, given, 50, side=SIDE)
+    data = bytearray(pack(file))
+    begun = len(data) - sum(len(t.payload) for t in file.tiles)
+    data[begun + len(file.tiles[0].payload) + 3] ^= 1  # in tile 1
+    with pytest.raises(BitstreamError, match="tile 1"):
+        unpack(bytes(data))
+    lost = []
+    found = decompress(codec, unpack(bytes(data), salvage=True), lost=lost)
+    assert lost == [1]
+    whole = decompress(codec, file)
+    assert np.array_equal(found[:, 640:], whole[:, 640:])
+    assert np.array_equal(found[:256, :128], whole[:256, :128])  # further from it than the synthesis sees
+    assert (found[:256, 256:512] == 128).all()
+
+
+def test_a_file_of_another_model_is_refused(codec):
+    file = compress(codec, picture(40, 40), 50)
+    with pytest.raises(BitstreamError, match="another model"):
+        decompress(TiledLevels(), file)
+
+
+def test_the_file_survives_packing_and_every_damage_is_noticed():
+    tiles = [Tile("learned", 30, b"abc"), Tile("colour", 100, b"xyz"), Tile("lossless", 100, b"")]
+    file = Photograph(b"hash", 700, 200, 256, True, tiles, {"alpha": b"A" * 5, "exif": b"E"})
+    data = pack(file)
+    assert unpack(data) == file
+    for length in range(len(data)):
+        with pytest.raises(BitstreamError):
+            unpack(data[:length])
+    for place in range(len(data)):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            with pytest.raises(BitstreamError):
+                unpack(bytes(damaged))
+    with pytest.raises(BitstreamError, match="follow"):
+        unpack(data + b"!")
+
+
+def test_headers_that_promise_too_much_are_refused():
+    file = Photograph(b"hash", 1 << 16, 1 << 15, 4096, False, [Tile("colour", 100, b"abc")] * 128)
+    with pytest.raises(BitstreamError, match="pixels"):
+        unpack(pack(file))
+    assert unpack(pack(file), most_pixels=1 << 31) == file
+    data = bytearray(pack(file))
+    data[2] = 9
+    with pytest.raises(BitstreamError, match="version 9"):
+        unpack(bytes(data))
+    with pytest.raises(BitstreamError, match="empty"):
+        unpack(b"")
+
+
+@pytest.mark.parametrize("payload", [b"", b"not a picture", "small", "grey"])
+def test_lossless_tiles_that_are_none_are_refused(codec, payload):
+    if payload in ("small", "grey"):
+        file = io.BytesIO()
+        Image.new("RGB" if payload == "small" else "L", (3, 3) if payload == "small" else (8, 8)).save(file, "PNG")
+        payload = file.getvalue()
+    sound = compress(codec, np.full((8, 8, 3), 9, np.uint8), 50)
+    for tile in (Tile("lossless", 100, payload), Tile("colour", 100, b"four")):
+        file = Photograph(sound.weights, 8, 8, 1024, False, [tile])
+        with pytest.raises(BitstreamError):
+            decompress(codec, file)
+
+
+def test_areas_tile_a_picture():
+    covered = np.zeros((300, 520), int)
+    for area in areas(300, 520, 256):
+        area.of(covered)[...] += 1
+    assert (covered == 1).all() and len(areas(300, 520, 256)) == 6
