@@ -1,15 +1,18 @@
 """Sample quality on models whose samples are known: the real distribution, copies, one class, noise."""
 
+import hashlib
 import json
 import math
+import warnings
 
 import pytest
 import torch
 
 from imprior import face
 from imprior.data.batches import Images
-from imprior.errors import CapabilityError, DataError
+from imprior.errors import CapabilityError, DataError, RunError
 from imprior.face.quality import quality as measure
+from imprior.metrics.inception import Inception
 from imprior.models import classifier
 from imprior.nn.dense import Dense
 from imprior.objectives.classification import Classification
@@ -285,6 +288,52 @@ def test_command_prints_writes_and_says_json(imprior, runs, bars, tmp_path):
     said = json.loads(imprior(*common, "-n", 25, "--json").out)[str(runs / "pca")]
     assert said["n"] == 25 and said["measure"] == "FD-mnist-v1" and said["real"]["accuracy"] > 0.9
     assert said["protocol"]["training"]["n"] == 270 and said["samples"]["fd"] > said["real"]["fd"]
+
+
+@pytest.fixture
+def inception(tmp_path, monkeypatch):
+    """A program that makes four mixtures of the means of each channel's quarters, and the same in Python."""
+    monkeypatch.setattr("imprior.metrics.inception.FEATURES", 4)
+    pool = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(pool, torch.zeros(2, 3, 299, 299)).save(tmp_path / "inception.pt")
+    return tmp_path / "inception.pt", pool
+
+
+def test_inception_is_shown_levels_at_its_size_and_names_the_file(inception):
+    file, pool = inception
+    network = Inception(file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert network.measure == f"FID (Inception {digest[:8]})" and quality.fingerprint(network) == digest
+    x = torch.rand(40, 1, 598, 598, generator=rng())  # halved: each pixel of 299 x 299 stands for a square of four
+    with torch.no_grad():
+        expected = pool(
+            255 * torch.nn.functional.interpolate(x, (299, 299), mode="bilinear", antialias=True).expand(-1, 3, -1, -1)
+        )
+    torch.testing.assert_close(network.features(x), expected)
+    flat = torch.full((2, 3, 5, 7), 0.25)
+    with torch.no_grad():
+        torch.testing.assert_close(network.features(flat), pool(torch.full((2, 3, 299, 299), 63.75)))
+
+
+def test_fid_is_said_only_of_an_inception_file(imprior, inception, runs, bars, tmp_path):
+    common = ("quality", runs / "pca", "--data", bars)
+    said = json.loads(imprior(*common, "--inception", inception[0], "--json").out)[str(runs / "pca")]
+    assert said["measure"].startswith("FID (Inception ") and said["samples"]["fd"] > 0
+    assert said["protocol"]["classifier_sha256"].startswith(said["measure"][-9:-1])
+    assert "class_divergence" not in said and said["real"]["accuracy"] is None
+    both = imprior(*common, "--inception", inception[0], "--classifier", runs / "classifier")
+    assert both.code == 2 and "one of the two" in both.line
+    assert "No such file" in imprior(*common, "--inception", tmp_path / "none.pt").line
+    (tmp_path / "text.pt").write_text("not a program")
+    assert "no TorchScript" in imprior(*common, "--inception", tmp_path / "text.pt").line
+
+
+def test_a_program_that_makes_other_features_is_refused(inception, monkeypatch):
+    monkeypatch.setattr("imprior.metrics.inception.FEATURES", 2048)
+    with pytest.raises(RunError, match=r"makes no features \[N, 2048\]"):
+        Inception(inception[0])
 
 
 def test_command_refuses_what_it_can_not_measure(imprior, runs, bars, tmp_path):

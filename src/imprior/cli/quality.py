@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     "imprior quality mnist-gan --data DIR",
     "imprior quality mnist-gan mnist-vae --data DIR -n 2000 -o quality.html",
     "imprior quality runs/gan --data DIR --classifier runs/classifier --json",
+    "imprior quality runs/gan --data DIR --inception inception.pt",
 )
 @models()
 @data(required=True)
 @click.option("--classifier", metavar="MODEL", help="In whose features to measure.  [default: the one made for SRC]")
+@click.option(
+    "--inception",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="TorchScript of the Inception network, for real FID. It is a program that is run: only from whom you trust.",
+)
 @click.option("-n", type=click.IntRange(min=1), help="Samples of each model.  [default: half of the test images]")
 @click.option("--draw", is_flag=True, help="Draw pixels too, instead of judging the mean image of each latent.")
 @seed()
@@ -35,6 +42,7 @@ def command(
     models: tuple[str, ...],
     source: str,
     classifier: str | None,
+    inception: Path | None,
     n: int | None,
     draw: bool,
     seed: int,
@@ -54,7 +62,9 @@ def command(
     found: dict[str, Quality] = {}
     for name in models:
         with progress(f"drawing from {name}") as update:
-            found[name] = quality(name, source, classifier=classifier, n=n, seed=seed, draw=draw, progress=update)
+            found[name] = quality(
+                name, source, classifier=classifier, inception=inception, n=n, seed=seed, draw=draw, progress=update
+            )
     if out is not None and out.suffix.lower() == ".html":
         write_text(out, _page(found))
         note(f"{out}: figures, and the pairs most like copies")

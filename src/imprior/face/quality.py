@@ -19,6 +19,7 @@ def quality(
     n: int | None = None,
     seed: int = 0,
     draw: bool = False,
+    inception: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Quality:
     """Draw samples and measure how far they are from real images, and how near to training images.
@@ -31,6 +32,8 @@ def quality(
         n: samples; None takes half as many as there are real images, 10,000 at most.
         seed: of all draws.
         draw: whether pixels are drawn too, instead of judging the mean image of each latent.
+        inception: instead of a classifier, a TorchScript file of the Inception network, for real FID: see
+            `metrics.inception`. **It is run**: name none that you don't trust.
         progress: told (samples drawn, samples in all).
 
     Returns:
@@ -38,22 +41,29 @@ def quality(
 
     Raises:
         CapabilityError: the model can't draw, or the classifier is none.
-        RunError: no embedded classifier knows these images.
-        DataError: too few images, or of another shape than the model's or the classifier's.
+        RunError: no embedded classifier knows these images, or no such Inception file.
+        DataError: too few images, both a classifier and an Inception file, or images of another shape than the
+            model's or the classifier's.
     """
     from imprior import opening, randomness
     from imprior.data import prepare
+    from imprior.errors import DataError
+    from imprior.metrics.inception import Inception
     from imprior.promises import Classifies
     from imprior.tasks import quality as task
 
     opened = opening.model(model)
     judged: Split = "test" if "test" in prepare.splits(data) else "validation"
-    measured_by = opening.model(_classifier(data) if classifier is None else classifier, Classifies)
+    measured_by: Any
+    if inception is None:
+        measured_by = opening.model(_classifier(data) if classifier is None else classifier, Classifies).model
+    elif classifier is None:
+        measured_by = Inception(inception)
+    else:
+        raise DataError("measure in the features of a classifier or of an Inception file, one of the two")
     real, training = (opening.images(data, opened.data, split=part) for part in (judged, "train"))
     rng = randomness.generator(seed, "quality")
-    return task.run(
-        opened.model, measured_by.model, real, training, n=n, rng=rng, draw=draw, seed=seed, progress=progress
-    )
+    return task.run(opened.model, measured_by, real, training, n=n, rng=rng, draw=draw, seed=seed, progress=progress)
 
 
 def _classifier(data: str | Path) -> str:

@@ -18,7 +18,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,13 +29,24 @@ from imprior.errors import DataError
 from imprior.metrics.frechet import PER_FEATURE, frechet_distance
 from imprior.metrics.kernel_distance import KernelDistance, kernel_distance
 from imprior.metrics.manifold import Manifold, manifold
-from imprior.promises import Classifies, Decodes, require, space_of
+from imprior.promises import Classifies, Decodes, Model, require, space_of
 from imprior.tasks import sample
 from imprior.tasks.memory import Memory, nearness
 from imprior.tasks.protocol import Presentation, evaluating, fits, presentation, same_size
 
 WORST = 16  # pairs that are shown
 MOST = 10_000  # images that are measured by default
+
+
+@runtime_checkable
+class Features(Model, Protocol):
+    """Makes features of images: `Classifies` without the classes."""
+
+    measure: str
+
+    def features(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> [N, F]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ class Quality:
 
 def run(
     model: Any,
-    classifier: Classifies,
+    classifier: Classifies | Features,
     real: Images,
     training: Images | None = None,
     *,
@@ -127,7 +138,7 @@ def run(
 
     Args:
         model: keeps `Samples` or `Decodes`.
-        classifier: in whose features distances are taken.
+        classifier: in whose features distances are taken; what only makes features tells no classes.
         real: images that neither the model nor the classifier was trained on; two halves of n are drawn from them.
             A conditional model draws for the labels of half A, so that its classes are as frequent.
         training: what the model was trained on, for the report on memorisation; None for no such report.
@@ -143,7 +154,8 @@ def run(
         DataError: too few real images (the message says how many are wanted), or images of another shape than the
             model's or the classifier's; a conditional model and real images without labels.
     """
-    classifier = require(classifier, Classifies, name="the classifier")
+    if not isinstance(classifier, Features):
+        classifier = require(classifier, Classifies, name="the classifier")
     for part in (real, training):
         if part is not None:
             fits(model, part)
@@ -159,7 +171,7 @@ def run(
     (f_drawn, p_drawn), (f_a, p_a), (f_b, p_b) = (_seen(classifier, x) for x in (drawn, a, b))
     samples, floor = _distances(f_a, f_drawn, k, rng), _distances(f_a, f_b, k, rng)
     truth = None if labels_a is None or labels_b is None else torch.cat((labels_a, labels_b))
-    seen = torch.cat((p_a, p_b))
+    seen = None if p_a is None or p_b is None else torch.cat((p_a, p_b))
     memory: tuple[Memory, ...] = ()
     worst = copied = drawn[:0]
     if training is not None:
@@ -173,9 +185,11 @@ def run(
         n=n,
         samples=samples,
         floor=floor,
-        accuracy=None if asked is None else float(p_drawn.eq(asked).double().mean()),
-        real_accuracy=None if truth is None else float(seen.eq(truth).double().mean()),
-        class_divergence=None if asked is not None else class_divergence(p_drawn, seen),
+        accuracy=None if asked is None or p_drawn is None else float(p_drawn.eq(asked).double().mean()),
+        real_accuracy=None if truth is None or seen is None else float(seen.eq(truth).double().mean()),
+        class_divergence=None
+        if asked is not None or p_drawn is None or seen is None
+        else class_divergence(p_drawn, seen),
         memory=memory,
         worst=worst,
         copied=copied,
@@ -208,8 +222,13 @@ def class_divergence(drawn: Tensor, real: Tensor) -> float:
     return float((torch.special.xlogy(p, p) - torch.special.xlogy(p, q)).sum())
 
 
-def fingerprint(classifier: Classifies) -> str | None:
-    """SHA-256 over the names and numbers (float32, little-endian) of its weights; None of one that has none."""
+def fingerprint(classifier: Classifies | Features) -> str | None:
+    """SHA-256 over the names and numbers (float32, little-endian) of its weights; None of one that has none.
+
+    Of one that states a `sha256`, that of its file, it is that.
+    """
+    if stated := getattr(classifier, "sha256", None):
+        return str(stated)
     if not isinstance(classifier, nn.Module):
         return None
     digest = hashlib.sha256()
@@ -227,7 +246,7 @@ def _presentation(model: Any, real: Images, means: bool, seed: int) -> Presentat
 
 
 def _halves(
-    real: Images, shown: Presentation, n: int | None, classifier: Classifies, k: int, rng: torch.Generator
+    real: Images, shown: Presentation, n: int | None, classifier: Classifies | Features, k: int, rng: torch.Generator
 ) -> tuple[tuple[Tensor | None, Tensor], tuple[Tensor | None, Tensor], int]:
     """Two disjoint sets of n real images, each with its labels; and n."""
     pixels = same_size(real)
@@ -266,14 +285,15 @@ def _drawn(
     return (torch.cat(parts).float().clamp(0, 1) * 255).round() / 255, seconds
 
 
-def _seen(classifier: Classifies, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Features [n, F] and classes [n] of images."""
+def _seen(classifier: Classifies | Features, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Features [n, F] and classes [n] of images; no classes from what only makes features."""
     features, classes = [], []
     with evaluating(classifier) as device:
         for part in torch.split(x, sample.BATCH):
             features.append(classifier.features(part.to(device)).cpu())
-            classes.append(classifier.classify(part.to(device)).argmax(1).cpu())
-    return torch.cat(features), torch.cat(classes)
+            if isinstance(classifier, Classifies):
+                classes.append(classifier.classify(part.to(device)).argmax(1).cpu())
+    return torch.cat(features), torch.cat(classes) if classes else None
 
 
 def _distances(real: Tensor, features: Tensor, k: int, rng: torch.Generator) -> Distances:
