@@ -145,7 +145,7 @@ def _fill(
         raise DataError(f"{out}: would be written over the picture that it comes from")
     picture, extras = read_whole(source)
     check(out, picture, extras)
-    name = name or face.completing.denoiser_for(picture)
+    name = name or face.pictures.default_denoiser(picture)
     with progress("filling") as update:
         filled = face.fill(picture, mask, hide=hide, model=model or name, seed=seed, progress=update)
     write_picture(out, filled, extras=extras)

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from imprior.opening import Given
     from imprior.tasks.complete import Completion
 
-# Fill in photographs of any size, in colour and in grey.
-COLOUR, GREY = "photo-denoiser", "photo-denoiser-grey"
-
-
 def complete(
     model: Any,
     data: Given,
@@ -98,7 +94,7 @@ def fill(
             hidden pixels is not looked at.
         mask: a picture (a file or an array) of the same size, white where it is to be filled in.
         hide: instead of a mask, the part to fill in: "top", "bottom", "left", "right", "centre" or "random:0.5".
-        model: keeps `Denoises`; None takes "photo-denoiser", or "photo-denoiser-grey" for a grey picture.
+        model: keeps `Denoises`; None takes the photo denoiser for grey pictures or the one for colour.
         seed: of "random:…".
         progress: told (steps done, steps in all).
 
@@ -112,19 +108,15 @@ def fill(
     import torch
 
     from imprior import opening
+    from imprior.face.pictures import default_denoiser
     from imprior.promises import Denoises
     from imprior.tasks import fill as task
 
     if picture.ndim not in (2, 3):
         raise DataError(f"a picture is [H, W] or [H, W, C], not {picture.shape}")
-    opened = opening.model(denoiser_for(picture) if model is None else model, Denoises)
+    opened = opening.model(default_denoiser(picture) if model is None else model, Denoises)
     where = known(torch.empty(1, 1, *picture.shape[:2], device="meta"), mask, hide, seed=seed)
     return task.fill_picture(opened.model, picture, where, progress=progress)
-
-
-def denoiser_for(picture: Picture) -> str:
-    """The embedded denoiser for a photograph [H, W] or [H, W, C], by its colours."""
-    return GREY if picture.ndim == 2 or picture.shape[2] < 3 else COLOUR
 
 
 def known(x: Tensor, mask: str | Path | Picture | Tensor | None, hide: str | None = None, *, seed: int = 0) -> Tensor:
