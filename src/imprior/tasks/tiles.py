@@ -26,7 +26,7 @@ from imprior.tasks.protocol import evaluating
 Array = NDArray[Any]
 Tell = Callable[[int, int], None]  # done, of how many
 
-SIDE = 1024  # of a tile without its surroundings, in pixels: four megabytes for each plane of numbers in a network
+SIDE = 768  # of a tile without its surroundings, in pixels: a hundred megapixels stay below 1 GiB, at 1024 they do not
 WINDOW = 9  # blocks a side over which the squares of their rough estimates are averaged
 ALIKE = 0.1  # variation of sigma over a picture (deviation over mean) below which it is taken to be one number
 
