@@ -66,7 +66,7 @@ def spans(length: int, *, reach: int, stride: int, side: int = SIDE) -> list[Spa
     The first and the last part have surroundings on one side only, so they are longer: a picture a little larger than
     a tile is one tile.
 
-    >>> [(s.low, s.start, s.stop, s.high) for s in spans(100, reach=3, stride=4, side=40)]
+    >>> [(s.low, s.start, s.stop, s.high) for s in spans(100, reach=3, stride=4, side=50)]
     [(0, 0, 48, 52), (44, 48, 100, 100)]
     """
     halo = -(-reach // stride) * stride
