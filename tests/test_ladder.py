@@ -9,12 +9,14 @@ import torch
 import torch.distributions as oracle
 
 from imprior import bounds
+from imprior.data.batches import Images
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.errors import DataError, RecipeError
 from imprior.models import ladder
 from imprior.models.priors import Flow, Standard
 from imprior.objectives.elbo import Elbo
 from imprior.parts import Batch
+from imprior.tasks import evaluate
 
 DOUBLE = torch.float64
 SHAPE = (1, 3, 3)
@@ -157,6 +159,20 @@ def test_free_bits_are_for_each_rung():
     assert (parts.loss + parts.report["reconstruction"]).item() == pytest.approx(50 * 7)
     low = Elbo(free_bits=1e-6)(model, batch, rng=rng(), progress=0.5)
     assert (low.loss + low.report["elbo"]).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_training_and_evaluation_tell_the_kl_of_each_rung():
+    model, x = a_ladder(), bits()
+    batch = Batch(x, None, None, None, torch.arange(len(x)))
+    report = Elbo()(model, batch, rng=rng(), progress=0.5).report
+    steps = [report[f"kl_step_{rung}"] for rung in (1, 2, 3)]
+    torch.testing.assert_close(sum(steps), report["kl"])
+    q = model.posterior(x)
+    expected = q.kl_steps(q.sample(1, rng()), model.prior())[0].mean(0).detach()  # the top first
+    torch.testing.assert_close(torch.stack(steps), expected)
+    pixels = (255 * x).to(torch.uint8)
+    record = evaluate.run(model.float(), Images(pixels, None, (), "bits"), batch=3).record()
+    assert len(record["kl_steps"]) == 3 and sum(record["kl_steps"]) == pytest.approx(record["parts"]["kl"])
 
 
 def test_the_bound_rises_with_the_draws():

@@ -52,12 +52,14 @@ class Elbo:
         kl_units: [N, U] nats, the KL of each latent unit where that is exact; of each step of a posterior that is drawn
             in steps, given the draws before; else [N, 1], the estimate.
         z: [N, …], the sample.
+        in_steps: whether `kl_units` are of steps.
     """
 
     reconstruction: Tensor
     kl: Tensor
     kl_units: Tensor
     z: Tensor
+    in_steps: bool = False
 
     @property
     def bound(self) -> Tensor:
@@ -87,13 +89,14 @@ def elbo(
     draws = _own_draws(posterior, own_generators(x, rng), 1) if own_noise else posterior.sample(1, rng)  # [1, N, …]
     z = draws[0]
     reconstruction = model.likelihood(z).log_prob(x)
+    in_steps = isinstance(posterior, DrawnInSteps)
     if isinstance(posterior, DrawnInSteps):
         units = posterior.kl_steps(draws, prior)[0]
     elif isinstance(posterior, DiagonalGaussian) and isinstance(prior, DiagonalGaussian):
         units = kl(posterior, prior).flatten(1)
     else:  # same gradient as with the entropy of q in closed form, and exact where q equals the prior
         units = (posterior.log_prob(z) - prior.log_prob(z))[:, None]
-    return Elbo(reconstruction, units.sum(1), units, z)
+    return Elbo(reconstruction, units.sum(1), units, z, in_steps)
 
 
 def importance_elbo(

@@ -68,8 +68,9 @@ class Elbo:
             player: not used; this objective has one.
 
         Returns:
-            Report: reconstruction (mean log p(x | z)), kl, elbo (their difference, whatever the weight) and weight; in
-            the importance-weighted phase only `bound`, the importance-weighted bound.
+            Report: reconstruction (mean log p(x | z)), kl, elbo (their difference, whatever the weight) and weight;
+            `kl_step_1`, … where latents are drawn in steps (the rungs of a ladder from the top, turns in time). In the
+            importance-weighted phase only `bound`, the importance-weighted bound.
         """
         if self.importance > 1 and progress >= self.importance_from:
             bound = bounds.importance_elbo(
@@ -81,6 +82,8 @@ class Elbo:
         weight = self.weight(progress)
         loss = weight * self._floored(parts, kl) - reconstruction
         report = {"reconstruction": reconstruction, "kl": kl, "elbo": reconstruction - kl}
+        if parts.in_steps:
+            report |= {f"kl_step_{step}": value for step, value in enumerate(parts.kl_units.mean(0), 1)}
         return Parts(loss, {k: v.detach() for k, v in report.items()} | {"weight": torch.tensor(weight)})
 
     def weight(self, progress: float) -> float:

@@ -73,7 +73,9 @@ def curves(log: Sequence[Mapping[str, Any]], *, title: str = "", kind: Kind = "p
         MissingExtraError: matplotlib is not installed.
     """
     parts = [k for k in dict.fromkeys(k for line in log for k in line) if k not in BOOKKEEPING and _numeric(log, k)]
-    panels = [("loss", ["loss", "validation"], False), ("parts of the loss", parts, False)]
+    steps = [k for k in parts if k.startswith("kl_step_")]  # of latents that are drawn in steps: as many as a model has
+    panels = [("loss", ["loss", "validation"], False)]
+    panels += [("parts of the loss", [k for k in parts if k not in steps], False), ("KL of each step", steps, False)]
     panels += [("learning rate", ["rate"], False), ("gradient norm", ["gradient_norm"], True)]
     panels = [(name, [k for k in keys if _numeric(log, k)], logarithmic) for name, keys, logarithmic in panels]
     panels = [panel for panel in panels if panel[1]]

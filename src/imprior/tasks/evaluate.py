@@ -65,17 +65,22 @@ class Latents:
     Attributes:
         reconstruction: -E log p(x | z), nats per image.
         kl: KL(q ‖ p), nats per image; the sum of both is minus the ELBO.
+        kl_steps: the KL of each step, where latents are drawn in steps: the rungs of a ladder from the top, turns in
+            time; else empty.
         diagnosis: active units, KL per unit, collapse, gap between aggregate posterior and prior; None where the
             posterior's units are not independent.
     """
 
     reconstruction: float
     kl: float
+    kl_steps: tuple[float, ...]
     diagnosis: Diagnosis | None
 
     def record(self) -> dict[str, Any]:
         """JSON values."""
         values: dict[str, Any] = {"parts": {"reconstruction": self.reconstruction, "kl": self.kl}}
+        if self.kl_steps:
+            values["kl_steps"] = list(self.kl_steps)
         if self.diagnosis is not None:
             values |= {
                 "units": self.diagnosis.active.numel(),
@@ -261,12 +266,15 @@ def _likelihood(model: Scores, tests: _Tests, samples: int, protocol: dict[str, 
 
 def _latents(model: LatentVariable, tests: _Tests) -> Latents:
     shown = presentation(model, tests.images, seed=tests.seed)
-    totals = torch.zeros(2, dtype=torch.float64)
+    totals, steps = torch.zeros(2, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
     means, log_variances, event_dims = [], [], 0
     for turn, (stored, _) in enumerate(tests.stored()):
         x = shown.x(stored).to(tests.device)
         parts = elbo(model, x, rng=generator(tests.seed, "elbo", turn, device=tests.device))
         totals += torch.stack([-parts.reconstruction.double().sum(), parts.kl.double().sum()]).cpu()
+        if parts.in_steps:
+            kl = parts.kl_units.double().sum(0).cpu()
+            steps = steps + kl if len(steps) else kl
         posterior = model.posterior(x)
         if isinstance(posterior, DiagonalGaussian):
             means.append(posterior.mean)
@@ -277,7 +285,7 @@ def _latents(model: LatentVariable, tests: _Tests) -> Latents:
         everything = DiagonalGaussian(torch.cat(means), torch.cat(log_variances), event_dims)
         diagnosis = diagnose(everything, model.prior(), rng=generator(tests.seed, "diagnose", device=tests.device))
     reconstruction, kl = (totals / tests.n).tolist()
-    return Latents(reconstruction, kl, diagnosis)
+    return Latents(reconstruction, kl, tuple((steps / tests.n).tolist()), diagnosis)
 
 
 def _reconstruct(model: Encodes, x: Tensor) -> Tensor:
