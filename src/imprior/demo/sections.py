@@ -9,15 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from imprior import face, opening, recipes, runs
 from imprior.data.corrupt import corrupt
-from imprior.data.images import from_batch
 from imprior.data.settings import Corruption
+from imprior.demo import photographs
 from imprior.metrics.psnr import psnr_db
 from imprior.promises import Encodes, Samples, Scores, kept
 from imprior.randomness import generator
@@ -30,8 +28,6 @@ SHOWN = 10  # images in a row
 JUDGED = 500  # images that figures are means over
 SLOW = 100  # images, for methods that take long
 NOISE = 0.5  # of digits, on the [0, 1] scale
-SIGMA = 25.0  # of photographs, on the 8-bit scale
-CROP = 128  # pixels of a photograph that are shown
 JUST_NOW = "trained just now"
 
 
@@ -124,31 +120,13 @@ def noisy_digits(stage: Stage) -> Section:
 
 
 def noisy_photographs(stage: Stage) -> Section:
-    """Noisy photographs, cleaned without any training."""
-    names = ["clean", "noisy", *opening.CLASSICAL]
-    rows: list[Tensor] = []
-    table: list[list[Cell]] = []
-    for title, photograph in stage.photographs.items():
-        clean = _centre(photograph, CROP)
-        noisy = face.corrupt(from_batch(clean, np.float32), "gaussian", SIGMA)
-        cleaned = [face.denoise(noisy, SIGMA, model=name) for name in opening.CLASSICAL]
-        pictures = [torch.from_numpy(picture).permute(2, 0, 1) for picture in (noisy, *cleaned)]
-        rows.append(torch.cat([clean, torch.stack(pictures)]))
-        table.append([title, *(float(psnr_db(clean, picture[None])) for picture in pictures)])
-    told = (
-        f"Gaussian noise of standard deviation {SIGMA:g} on the 8-bit scale. These three methods learned nothing; "
-        "they are what a learned denoiser has to beat."
-    )
-    drawn = grid.rows(rows, captions=list(stage.photographs), columns=names, scale=1)
-    return Section(
-        "Noisy, cleaned, clean: photographs",
-        [
-            told,
-            Picture(grid.encoded(drawn, "drawn.webp"), "The middle of each photograph"),
-            Table(["photograph", *(f"{name} [dB]" for name in names[1:])], table, "PSNR of what is shown"),
-            Code("imprior denoise photographs/ -o cleaned/ --sigma 25 --model non-local-means"),
-        ],
-    )
+    """Photographs with white noise, cleaned."""
+    return photographs.noisy(stage.photographs)
+
+
+def photographs_at_night(stage: Stage) -> Section | None:
+    """Photographs with the noise of a sensor, cleaned."""
+    return photographs.taken_at_night(stage.photographs)
 
 
 def samples(stage: Stage) -> Section:
@@ -264,22 +242,9 @@ def traversals(stage: Stage) -> Section:
     )
 
 
-def photographs(stage: Stage) -> Section | None:
-    """Photographs through a VAE."""
-    if "photo-vae" not in runs.embedded():
-        return None
-    model = face.load("photo-vae")
-    side = model.shape[1]
-    pieces = [_pieces(photograph, side)[:4] for photograph in stage.photographs.values()]
-    found = face.reconstruct(model, torch.cat(pieces)[:SHOWN])
-    drawn = face.sample(model, len(found.x), seed=1)
-    told = (
-        f"What a VAE can and cannot do with natural images: pieces of {side}x{side} pixels come back blurred, at "
-        f"{float(found.psnr_db.mean()):.1f} dB on average, and what it draws by itself has the colours and the light "
-        "of a photograph but no things in it. A code this short holds the layout of a scene, not its texture."
-    )
-    rows = _picture([found.x, found.mean, drawn], ["original", "recovered", "drawn"], "Pieces of photographs")
-    return Section("Photographs through a VAE", [told, rows])
+def photographs_through_a_vae(stage: Stage) -> Section | None:
+    """Photographs coded and drawn."""
+    return photographs.through_a_vae(stage.photographs)
 
 
 def comparison(stage: Stage) -> Section:
@@ -312,30 +277,17 @@ SECTIONS: tuple[Callable[[Stage], Section | None], ...] = (
     reconstructions,
     noisy_digits,
     noisy_photographs,
+    photographs_at_night,
     samples,
     completions,
     edits,
     anomalies,
     latent_map,
     traversals,
-    photographs,
+    photographs_through_a_vae,
     comparison,
 )
 
 
 def _picture(rows: list[Tensor], captions: list[str] | tuple[str, ...], caption: str) -> Part:
     return Picture(grid.encoded(grid.rows(rows, captions=captions)), caption)
-
-
-def _centre(photograph: Tensor, side: int) -> Tensor:
-    """[1, C, H, W] -> [1, C, side, side]."""
-    height, width = photograph.shape[2:]
-    top, left = (height - side) // 2, (width - side) // 2
-    return photograph[..., top : top + side, left : left + side]
-
-
-def _pieces(photograph: Tensor, side: int) -> Tensor:
-    """The half-size photograph [1, C, H, W] cut into pieces that don't overlap: [n, C, side, side]."""
-    small = interpolate(photograph, scale_factor=0.5, mode="area")
-    cut = small.unfold(2, side, side).unfold(3, side, side)  # [1, C, h, w, side, side]
-    return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, small.shape[1], side, side)
