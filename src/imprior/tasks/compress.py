@@ -9,7 +9,6 @@ stored without loss: screenshots, text and drawings are.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,13 +24,13 @@ from imprior.coding.entropy import Decoder, Encoder
 from imprior.coding.tiled import Photograph, Tile
 from imprior.errors import BitstreamError
 from imprior.promises import CodesTiles
+from imprior.tasks.exactly import Exactly, from_png
 from imprior.tasks.protocol import evaluating
 
 Picture = NDArray[np.uint8]  # [H, W, 3]
 Tell = Callable[[int, int], None]
 
 SIDE = 1024  # of a tile
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, OverflowError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -101,13 +99,21 @@ def compress(
 
 def _stored(model: CodesTiles, picture: Picture, area: Area, rate: int, device: torch.device) -> Tile:
     own = area.of(picture)
-    if (own == own[:1, :1]).all():
-        return Tile("colour", 100, own[0, 0].tobytes())
+    return of_one_colour(own) or stored(model, grid_of(model, picture, area, device), Exactly(own), rate)
+
+
+def of_one_colour(own: Picture) -> Tile | None:
+    """A tile whose pixels are all the same."""
+    return Tile("colour", 100, own[0, 0].tobytes()) if (own == own[:1, :1]).all() else None
+
+
+def stored(model: CodesTiles, grid: Tensor, exactly: Exactly, rate: int) -> Tile:
+    """A tile as the model writes it, or without loss if that takes no more bytes."""
     encoder = Encoder()
-    model.write(model.settle(grid_of(model, picture, area, device), rate), encoder, rate)
+    model.write(model.settle(grid, rate), encoder, rate)
     learned = encoder.finish()
-    exact = _png(own)
-    return Tile("lossless", 100, exact) if len(exact) <= len(learned) else Tile("learned", rate, learned)
+    exact = exactly.within(len(learned))
+    return Tile("learned", rate, learned) if exact is None else Tile("lossless", 100, exact)
 
 
 def grid_of(model: CodesTiles, picture: Picture, area: Area, device: torch.device) -> Tensor:
@@ -195,7 +201,7 @@ class _Grids:
             if tile.kind == "colour":
                 return _one_colour(tile.payload, area)
             if tile.kind == "lossless":
-                return _from_png(tile.payload, area)
+                return from_png(tile.payload, area.size)
             own = self.grid(number)
             assert own is not None
         except BitstreamError:
@@ -257,22 +263,6 @@ def _meeting(side: int, theirs: int, ours: int, before: int, after: int) -> tupl
     if side > 0:
         return slice(0, after), slice(before + ours, before + ours + after)
     return slice(0, ours), slice(before, before + ours)
-
-
-def _png(pixels: Picture) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=9)
-    return file.getvalue()
-
-
-def _from_png(data: bytes, area: Area) -> Picture:
-    try:
-        image = Image.open(io.BytesIO(data), formats=["PNG"])
-        if image.size[::-1] != area.size or image.mode != "RGB":
-            raise BitstreamError(f"damaged: a tile is {image.size[1]} x {image.size[0]}, and should be {area.size}")
-        return np.array(image)
-    except DECODE_ERRORS as error:
-        raise BitstreamError(f"damaged: a tile that is stored without loss can't be read ({error})") from None
 
 
 def _one_colour(data: bytes, area: Area) -> Picture:
