@@ -22,15 +22,18 @@ class Extras:
         exif: as in a JPEG's marker, beginning with "Exif", empty if there is none; of pictures that were turned
             upright the orientation is 1.
         profile: an ICC profile, empty if there is none.
+        animated: whether more pictures follow the first one in the file.
     """
 
     exif: bytes = b""
     profile: bytes = b""
+    animated: bool = False
 
     @classmethod
     def of(cls, image: Image.Image) -> Extras:
         """Those of an opened picture whose orientation is going to be applied."""
-        return cls(_exif(image), image.info.get("icc_profile") or b"")
+        animated = bool(getattr(image, "is_animated", False))
+        return cls(_exif(image), image.info.get("icc_profile") or b"", animated)
 
     def profile_for(self, *, grey: bool) -> bytes:
         """The profile, if it tells of grey (or of RGB) pixels: CMYK that has become RGB must not keep its own."""

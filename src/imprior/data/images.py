@@ -64,13 +64,17 @@ def read_picture(path: str | Path) -> Array:
     return _read(path, extras=False)[0]
 
 
-def read_whole(path: str | Path) -> tuple[Array, Extras]:
+def read_whole(path: str | Path, *, most_pixels: int | None = None) -> tuple[Array, Extras]:
     """A picture as `read_picture` gives it, and its EXIF and colour profile.
+
+    Args:
+        path: file, or "-" for standard input.
+        most_pixels: larger pictures are refused; None leaves that to Pillow.
 
     Raises:
         DataError: as `read_picture`.
     """
-    return _read(path, extras=True)
+    return _read(path, extras=True, most_pixels=most_pixels)
 
 
 def decode(data: bytes, name: str) -> Array:
@@ -157,21 +161,22 @@ def from_batch(x: Tensor, dtype: np.dtype[Any] | type = np.uint8) -> Array:
     return np.ascontiguousarray(array, dtype)
 
 
-def _read(path: str | Path, *, extras: bool) -> tuple[Array, Extras]:
+def _read(path: str | Path, *, extras: bool, most_pixels: int | None = None) -> tuple[Array, Extras]:
     if str(path) == "-":
-        return _decoded(io.BytesIO(sys.stdin.buffer.read()), "standard input", extras=extras)
+        given = io.BytesIO(sys.stdin.buffer.read())
+        return _decoded(given, "standard input", extras=extras, most_pixels=most_pixels)
     path = Path(path)
     try:
         if path.suffix == ".npy":
             return _npy_picture(path), NONE
         with path.open("rb") as file:
-            return _decoded(file, str(path), extras=extras)
+            return _decoded(file, str(path), extras=extras, most_pixels=most_pixels)
     except OSError as error:
         raise DataError(f"{path}: {'no such picture' if not path.exists() else error.strerror or error}") from None
 
 
-def _decoded(file: IO[bytes], name: str, *, extras: bool) -> tuple[Array, Extras]:
-    image = _open(file, name)
+def _decoded(file: IO[bytes], name: str, *, extras: bool, most_pixels: int | None = None) -> tuple[Array, Extras]:
+    image = _open(file, name, most_pixels)
     try:
         if has_16_bits(image):
             array = read_16_bits(file, image, name)
@@ -207,7 +212,7 @@ def _pixels(image: Image.Image) -> Array:
     return array
 
 
-def _open(file: IO[bytes], name: str) -> Image.Image:
+def _open(file: IO[bytes], name: str, most_pixels: int | None) -> Image.Image:
     """A picture whose header is read, and whose size is bearable."""
     start = file.read(512)
     file.seek(0)
@@ -218,9 +223,14 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
         # The filter is the process's, so one at a time. Pillow warns of what it does not refuse, from half as much on.
         with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(file, formats=FORMATS)
+            usual = Image.MAX_IMAGE_PIXELS
+            limit = most_pixels or 2 * (usual or 0)
+            try:
+                Image.MAX_IMAGE_PIXELS = usual if most_pixels is None else -(-most_pixels // 2)
+                return Image.open(file, formats=FORMATS)
+            finally:
+                Image.MAX_IMAGE_PIXELS = usual
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(f"{name}: over {limit:,} pixels, which may be a decompression bomb") from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: {'an empty file' if not start else 'not a picture' + _seems(start)}") from None
