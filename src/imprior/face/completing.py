@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imprior.opening import Given
     from imprior.tasks.complete import Completion
 
+
 def complete(
     model: Any,
     data: Given,
