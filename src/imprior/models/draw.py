@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from imprior.distributions.gaussian import DiagonalGaussian, kl
 from imprior.errors import RecipeError
-from imprior.models.latent import LatentModel
-from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
+from imprior.models.latent import LatentModel, check_range
+from imprior.models.observations import AnyLikelihood, Bernoulli
 from imprior.nn.dense import linear
-from imprior.promises import Distribution, Shape, check_shape
+from imprior.promises import Distribution, check_shape
 
 Memory = tuple[Tensor, Tensor]  # an LSTM's output and cell, [N, hidden] each
 
@@ -53,7 +53,7 @@ class Config:
     hidden: int = 256
     read: int = 5
     write: int = 5
-    likelihood: Bernoulli | ContinuousBernoulli | Gaussian | LogisticMixture = field(default_factory=Bernoulli)
+    likelihood: AnyLikelihood = field(default_factory=Bernoulli)
     log_variance: tuple[float, float] = (-7.0, 2.0)
 
     def __post_init__(self) -> None:
@@ -61,8 +61,7 @@ class Config:
             raise RecipeError("turns, latent and hidden must be at least 1")
         if any(side < 0 or side == 1 for side in (self.read, self.write)):
             raise RecipeError(f"read and write are sides of at least 2, or 0 for the whole: {self.read}, {self.write}")
-        if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
-            raise RecipeError(f"log_variance must be two rising numbers, not {self.log_variance}")
+        check_range(self.log_variance)
 
     def build(self) -> Draw:
         """The model, with fresh weights."""
@@ -73,10 +72,8 @@ class Draw(LatentModel):
     """Keeps LatentVariable, Scores, Samples, Denoises, Codes and Calibrates."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config.shape, config.likelihood)
         self.config = config
-        self.shape: Shape = config.shape
-        self.levels = config.likelihood.levels
         channels, height, width = config.shape
         painted, hidden = (config.likelihood.channels(channels), height, width), config.hidden
         self.reader = ReadGlimpse(config.shape, config.read, hidden) if config.read else ReadAll(config.shape)
@@ -87,7 +84,6 @@ class Draw(LatentModel):
         self.begin_encoder = nn.Parameter(torch.zeros(2, hidden))
         self.begin_decoder = nn.Parameter(torch.zeros(2, hidden))
         self.canvas = nn.Parameter(torch.zeros(painted))  # what there is before the first turn
-        self.observation = config.likelihood.build(channels)
 
     def posterior(self, x: Tensor) -> TurnByTurn:
         """q(z | x): [N, C, H, W] -> a batch of N distributions over codes [turns·latent].

@@ -27,11 +27,11 @@ from torch.nn import functional as F
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.distributions.ladder import LadderPosterior, LadderPrior
 from imprior.errors import RecipeError
-from imprior.models.latent import LatentModel
-from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
-from imprior.models.priors import Flow, Mixture, Standard, Vamp
+from imprior.models.latent import LatentModel, check_range
+from imprior.models.observations import AnyLikelihood, Bernoulli
+from imprior.models.priors import AnyPrior, Flow
 from imprior.nn.dense import GatedLayer, linear
-from imprior.promises import Distribution, Shape, check_shape
+from imprior.promises import Distribution, check_shape
 
 
 @dataclass(frozen=True)
@@ -53,15 +53,14 @@ class Config:
     widths: tuple[int, ...] = (512, 256, 128)
     latents: tuple[int, ...] = (48, 24, 12)
     hidden: int = 256
-    likelihood: Bernoulli | ContinuousBernoulli | Gaussian | LogisticMixture = field(default_factory=Bernoulli)
-    prior: Standard | Flow | Vamp | Mixture = field(default_factory=Flow)
+    likelihood: AnyLikelihood = field(default_factory=Bernoulli)
+    prior: AnyPrior = field(default_factory=Flow)
     log_variance: tuple[float, float] = (-7.0, 2.0)
 
     def __post_init__(self) -> None:
         if min(self.hidden, *self.widths, *self.latents) < 1:
             raise RecipeError("widths, latents and hidden must be at least 1")
-        if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
-            raise RecipeError(f"log_variance must be two rising numbers, not {self.log_variance}")
+        check_range(self.log_variance)
 
     def build(self) -> Ladder:
         """The model, with fresh weights.
@@ -81,10 +80,8 @@ class Ladder(LatentModel):
     """Keeps LatentVariable, Scores, Samples, Denoises, Codes and Calibrates."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config.shape, config.likelihood)
         self.config = config
-        self.shape: Shape = config.shape
-        self.levels = config.likelihood.levels
         channels, height, width = config.shape
         self.up = nn.ModuleList(GatedLayer(i, o) for i, o in pairwise((channels * height * width, *config.widths)))
         self.top = linear(config.widths[-1], 2 * config.latents[-1])
@@ -93,7 +90,6 @@ class Ladder(LatentModel):
             linear(config.widths[0], config.likelihood.channels(channels) * height * width),
             nn.Unflatten(-1, (-1, height, width)),
         )
-        self.observation = config.likelihood.build(channels)
         self.prior_module = config.prior.build((config.latents[-1],), config.shape)
 
     def posterior(self, x: Tensor) -> LadderPosterior:

@@ -6,9 +6,21 @@ import torch
 from torch import Tensor
 
 from imprior import bounds
+from imprior.errors import RecipeError
 from imprior.models.coded import CodesLatents
-from imprior.promises import Distribution, Posterior, Score, space_of
+from imprior.models.observations import AnyLikelihood
+from imprior.promises import Distribution, Posterior, Score, Shape, space_of
 from imprior.randomness import generator
+
+
+def check_range(log_variance: tuple[float, float]) -> None:
+    """Refuse a range of log-variances that is none.
+
+    Raises:
+        RecipeError: not two rising numbers.
+    """
+    if len(log_variance) != 2 or log_variance[0] >= log_variance[1]:
+        raise RecipeError(f"log_variance must be two rising numbers, not {log_variance}")
 
 
 class LatentModel(CodesLatents):
@@ -18,7 +30,12 @@ class LatentModel(CodesLatents):
     """
 
     classes: int | None = None
-    levels: int | None
+
+    def __init__(self, shape: tuple[int, int, int], likelihood: AnyLikelihood) -> None:
+        super().__init__()
+        self.shape: Shape = shape
+        self.levels: int | None = likelihood.levels
+        self.observation = likelihood.build(shape[0])
 
     def posterior(self, x: Tensor) -> Posterior:
         """q(z | x)."""

@@ -108,6 +108,9 @@ class LogisticMixture:
         return LogisticMixtureObservation(self.components, channels)
 
 
+AnyLikelihood = Bernoulli | ContinuousBernoulli | Gaussian | LogisticMixture
+
+
 class BernoulliObservation(nn.Module):
     """Logits [N, C, H, W] -> p(x | z)."""
 

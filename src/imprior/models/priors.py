@@ -91,6 +91,9 @@ class Vamp:
         return VampPrior(self.components, shape)
 
 
+AnyPrior = Standard | Flow | Vamp | Mixture
+
+
 class StandardPrior(nn.Module):
     """N(0, 1)."""
 

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.errors import RecipeError
-from imprior.models.latent import LatentModel
-from imprior.models.observations import Bernoulli, ContinuousBernoulli, Gaussian, LogisticMixture
-from imprior.models.priors import Flow, Mixture, Standard, Vamp
+from imprior.models.latent import LatentModel, check_range
+from imprior.models.observations import AnyLikelihood, Bernoulli
+from imprior.models.priors import AnyPrior, Standard
 from imprior.nn.convolutional import Convolutional
 from imprior.nn.dense import Dense
-from imprior.promises import Distribution, Shape, check_shape
+from imprior.promises import Distribution, check_shape
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,14 @@ class Config:
     shape: tuple[int, int, int] = (0, 0, 0)
     network: Dense | Convolutional = field(default_factory=lambda: Dense((400, 400), block="gated"))
     latent: int = 48
-    likelihood: Bernoulli | ContinuousBernoulli | Gaussian | LogisticMixture = field(default_factory=Bernoulli)
-    prior: Standard | Flow | Vamp | Mixture = field(default_factory=Standard)
+    likelihood: AnyLikelihood = field(default_factory=Bernoulli)
+    prior: AnyPrior = field(default_factory=Standard)
     log_variance: tuple[float, float] = (-7.0, 2.0)
 
     def __post_init__(self) -> None:
         if self.latent < 1:
             raise RecipeError(f"latent must be at least 1, not {self.latent}")
-        if len(self.log_variance) != 2 or self.log_variance[0] >= self.log_variance[1]:
-            raise RecipeError(f"log_variance must be two rising numbers, not {self.log_variance}")
+        check_range(self.log_variance)
 
     def build(self) -> VAE:
         """The model, with fresh weights."""
@@ -62,15 +61,11 @@ class VAE(LatentModel):
     """Keeps LatentVariable, Scores, Samples, Denoises, Codes and Calibrates."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config.shape, config.likelihood)
         self.config = config
-        self.shape: Shape = config.shape
-        self.levels = config.likelihood.levels
         self.code_shape = config.network.code_shape(config.shape, config.latent)
-        channels = config.shape[0]
         self.encoder = config.network.encoder(config.shape, 2 * config.latent)
-        self.decoder = config.network.decoder(config.latent, config.shape, config.likelihood.channels(channels))
-        self.observation = config.likelihood.build(channels)
+        self.decoder = config.network.decoder(config.latent, config.shape, config.likelihood.channels(config.shape[0]))
         self.prior_module = config.prior.build(self.code_shape, config.shape)
 
     def posterior(self, x: Tensor) -> DiagonalGaussian:
