@@ -7,7 +7,7 @@
 Half-quadratic splitting of "the most likely picture that agrees with what is known": z is near x and likely, which is
 what a denoiser finds; x is near z and agrees, which for pixels that are known without noise means to put them back.
 What the denoiser took from known pixels, so wrongly, is given back to it in the next step: `push`, which is the
-multiplier of the alternating directions method, fading. It is worth 0.1 to 0.4 dB on photographs.
+multiplier of the alternating directions method, fading.
 
 Every denoiser that takes sigma and pictures of any size will do. One whose pixels see their surroundings only
 (`DenoisesLocally`) is asked near the holes only, so a scratch in a large photograph takes seconds.
@@ -35,7 +35,7 @@ from imprior.tasks import masks
 from imprior.tasks.protocol import evaluating
 
 STEPS = 24
-# Chosen on photographs. Stronger noise at first only blurs the start.
+# Chosen on a few validation photographs with a small denoiser; to be chosen anew for another one.
 STRONGEST, WEAKEST = 25 / 255, 3 / 255
 KEPT = 0.8  # of the push, from step to step
 NEAR = 8  # pixels from a hole, as far as there is a push
