@@ -117,3 +117,29 @@ class Listed(click.ParamType[tuple[Any, ...]]):
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """As the help shows it."""
         return f"{self.name},…"
+
+
+class Shard(click.ParamType[tuple[int, int]]):
+    """I/N: the I-th of N equal parts."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """ "2/4" as (2, 4); a default comes as it is."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        part, _, parts = value.partition("/")
+        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            self.fail(f"'{value}' is not a part like 1/4, 2/4, 3/4 or 4/4", param, ctx)
+        return int(part), int(parts)
+
+
+def shard() -> Decorator[Any]:
+    """--shard."""
+    return click.option("--shard", metavar="I/N", type=Shard(), default=(1, 1), help="Only the I-th of N parts.")
+
+
+def max_pixels() -> Decorator[Any]:
+    """--max-pixels."""
+    what = "Refuse larger pictures.  [default: 2^28, 268 million]"
+    return click.option("--max-pixels", type=click.IntRange(min=1), default=1 << 28, help=what)

@@ -40,33 +40,42 @@ Work = Callable[[Job, Tell], tuple[dict[str, Any], str]]
 
 
 def plan(
-    inputs: tuple[Path, ...], out: Path, *, kept: Collection[str] = LOSSLESS, apart: tuple[Path, ...] = ()
+    inputs: tuple[Path, ...],
+    out: Path,
+    *,
+    kept: Collection[str] = LOSSLESS,
+    apart: tuple[Path, ...] = (),
+    otherwise: str = ".png",
+    writes: Collection[str] | None = None,
+    find: Callable[[Path], list[Path]] | None = None,
 ) -> list[Job]:
     """Where each picture comes from and goes to.
 
     Args:
         inputs: files and folders; a folder stands for all pictures in it and in its folders.
         out: a file for one input file, else a folder, in which results keep the names of their inputs.
-        kept: suffixes of inputs that their results keep; others become .png.
+        kept: suffixes of inputs that their results keep.
         apart: places besides `out` where results go: what lies there is no input.
+        otherwise: the suffix of other results.
+        writes: suffixes that `out` may have; None for those of pictures.
+        find: gives the names of all inputs below a folder; None finds pictures.
 
     Raises:
         DataError: nothing to work on, a place that can't be, or two results that would fall on each other.
     """
-    from imprior.data.writing import WRITES
-
     if len(inputs) == 1 and not inputs[0].is_dir():
-        name = _named(Path(inputs[0].name), kept)
+        name = _named(Path(inputs[0].name), kept, otherwise)
         if out.is_dir():
             return [Job(inputs[0], out / name, name, 0)]
-        if str(out) != "-" and out.suffix.lower() not in (*WRITES, ".npy"):
-            raise DataError(f"{out}: pictures are written as {', '.join([*WRITES, '.npy'])}, not as '{out.suffix}'")
+        suffixes = _pictures() if writes is None else writes
+        if str(out) != "-" and out.suffix.lower() not in suffixes:
+            raise DataError(f"{out}: results are written as {', '.join(suffixes)}, not as '{out.suffix}'")
         return [Job(inputs[0], out, name, 0)]
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: several pictures want a folder, and this is a file")
     jobs: dict[Path, Job] = {}
-    for source, given in (pair for path in inputs for pair in _found(path, (out, *apart))):
-        name = _named(given, kept)
+    for source, given in (pair for path in inputs for pair in _found(path, (out, *apart), find)):
+        name = _named(given, kept, otherwise)
         if name in jobs:
             raise DataError(f"{source} and {jobs[name].source} would both be written to {out / name}")
         jobs[name] = Job(source, out / name, name, len(jobs))
@@ -107,6 +116,7 @@ def each(
     as_json: bool,
     workers: int = 1,
     finished: Sequence[Job] | None = None,
+    table: Callable[[list[dict[str, Any]]], None] | None = None,
 ) -> None:
     """Work on every picture; tell how far it is, and at the end what came of it.
 
@@ -121,6 +131,7 @@ def each(
         as_json: whether to say on stdout what was done.
         workers: how many jobs are worked on at a time.
         finished: jobs that were done before, if that is looked at.
+        table: is given the records of several pictures that were done, to show them to people.
 
     Raises:
         ImpriorError: nothing could be done, or the place can't be written.
@@ -154,6 +165,8 @@ def each(
     if as_json:
         emit(record)
     elif done or finished or not failed:
+        if table is not None and done and not alone:
+            table(done)
         note(_summary(out, len(done), len(finished or ()), len(failed), time.monotonic() - begun))
     if failed and not done and not finished:
         raise DataError(f"none of {len(jobs):,} pictures could be done")
@@ -194,26 +207,38 @@ def _perform(
             raise
 
 
-def _found(given: Path, results: tuple[Path, ...]) -> list[tuple[Path, Path]]:
-    """A file, or all pictures of a folder (without what lies where results go), and their names below it."""
-    from imprior.data.files import Folder
-
+def _found(
+    given: Path, results: tuple[Path, ...], find: Callable[[Path], list[Path]] | None
+) -> list[tuple[Path, Path]]:
+    """A file, or all inputs of a folder (without what lies where results go), and their names below it."""
     if not given.is_dir():
         return [(given, Path(given.name))]
     whole = given.resolve()
     inside = [place for place in (result.resolve() for result in results) if whole in place.parents]
-    names = [name for name in sorted(map(Path, Folder.of(given).sizes)) if not _lies_in(whole / name, inside)]
+    names = [name for name in sorted((find or _all_pictures)(given)) if not _lies_in(whole / name, inside)]
     if not names:
-        raise DataError(f"{given}: no pictures there")
+        raise DataError(f"{given}: no {'pictures' if find is None else 'such files'} there")
     return [(given / name, name) for name in names]
+
+
+def _all_pictures(folder: Path) -> list[Path]:
+    from imprior.data.files import Folder
+
+    return [Path(name) for name in Folder.of(folder).sizes]
+
+
+def _pictures() -> tuple[str, ...]:
+    from imprior.data.writing import WRITES
+
+    return (*WRITES, ".npy")
 
 
 def _lies_in(path: Path, folders: list[Path]) -> bool:
     return any(folder in path.parents for folder in folders)
 
 
-def _named(name: Path, kept: Collection[str]) -> Path:
-    return name if name.suffix.lower() in kept else name.with_suffix(".png")
+def _named(name: Path, kept: Collection[str], otherwise: str) -> Path:
+    return name if name.suffix.lower() in kept else name.with_suffix(otherwise)
 
 
 def _identity(path: Path) -> tuple[int, int]:

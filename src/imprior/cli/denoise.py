@@ -8,27 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imprior.cli._options import as_json, count, verb
+from imprior.cli._options import Shard, as_json, count, verb
 from imprior.cli._pictures import Job, Tell, check_place, each, keep_inputs, plan
 from imprior.errors import DataError
 
 if TYPE_CHECKING:
     from imprior.tasks.denoise import Denoised
-
-
-class Shard(click.ParamType[tuple[int, int]]):
-    """I/N: the I-th of N equal parts."""
-
-    name = "shard"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """ "2/4" as (2, 4); a default comes as it is."""
-        if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
-        part, _, parts = value.partition("/")
-        if not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-            self.fail(f"'{value}' is not a part like 1/4, 2/4, 3/4 or 4/4", param, ctx)
-        return int(part), int(parts)
 
 
 @verb(

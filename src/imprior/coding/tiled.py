@@ -20,6 +20,7 @@ from typing import Literal
 
 from imprior.errors import BitstreamError
 
+SUFFIX = ".imp"  # of its name
 MAGIC = b"\x8fI"
 VERSION = 2
 GREY = 1
@@ -155,6 +156,33 @@ def unpack(data: bytes, *, salvage: bool = False, most_pixels: int = MOST_PIXELS
     if place < len(data) and not salvage:
         raise BitstreamError(f"damaged: {len(data) - place} bytes follow its end")
     return Photograph(weights, width, height, begun.side, begun.grey, tiles, extras)
+
+
+@dataclass(frozen=True)
+class Index:
+    """How many bytes the parts of a file have, whole or not.
+
+    Attributes:
+        tiles: row by row.
+        extras: by name.
+        end: of the file, where it should be.
+    """
+
+    tiles: list[int]
+    extras: dict[str, int]
+    end: int
+
+
+def index(data: bytes) -> Index:
+    """The index of a file that `unpack` lets pass."""
+    _, _, flags, _, width, height, log_side = HEAD.unpack_from(data)
+    count = -(-height >> log_side) * -(-width >> log_side)
+    names = [name for name, bit in EXTRAS.items() if flags & bit]
+    tiles = [ENTRY.unpack_from(data, HEAD.size + number * ENTRY.size)[2] for number in range(count)]
+    place = HEAD.size + count * ENTRY.size
+    extras = {name: LENGTH.unpack_from(data, place + n * LENGTH.size)[0] for n, name in enumerate(names)}
+    end = place + len(names) * LENGTH.size + 4 + sum(tiles) + sum(extras.values())
+    return Index(tiles, extras, end)
 
 
 def _payload(data: bytes, place: int, length: int, checksum: int, name: str, salvage: bool) -> bytes | None:

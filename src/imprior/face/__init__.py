@@ -16,6 +16,7 @@ from __future__ import annotations
 from imprior.face.choosing import choose
 from imprior.face.comparing import judge, judging_page, tally
 from imprior.face.completing import complete, fill
+from imprior.face.compressing import compress, decompress
 from imprior.face.detecting import anomaly
 from imprior.face.editing import edit
 from imprior.face.explaining import influence
@@ -33,7 +34,9 @@ __all__ = [
     "classify",
     "compare",
     "complete",
+    "compress",
     "corrupt",
+    "decompress",
     "denoise",
     "edit",
     "embed",

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from imprior import preview, runs
+from imprior.coding.container import weights_hash
 from imprior.data.batches import Batches, Images
 from imprior.fit.folder import Training
 from imprior.fit.steps import Steps
 from imprior.loading import build, fill
-from imprior.promises import Calibrates, kept
+from imprior.promises import Calibrates, CodesTiles, kept
 from imprior.recipes import Recipe
 
 CALIBRATION_IMAGES = 20_000
@@ -71,7 +72,7 @@ def _card(training: Training, model: nn.Module, weights: dict[str, Tensor]) -> d
             "torch": torch.__version__,
         },
         "figures": training.figures,
-    }
+    } | ({"decoder": weights_hash(model.decoder).hex()} if isinstance(model, CodesTiles) else {})
 
 
 def _processor() -> str:
