@@ -132,7 +132,8 @@ def test_the_loss_is_a_function_of_its_generator(name):
         for player in players_of(model):
             turn = None if len(players_of(model)) == 1 else player
             losses = []
-            for seed in (1, 2):
+            for seed, mode in ((1, True), (2, False)):
+                model.train(mode)
                 torch.manual_seed(seed)
                 losses.append(objective(model, batch_of(model, 4), rng=rng(), progress=0.95, player=turn).loss.detach())
             assert torch.equal(*losses)
