@@ -23,7 +23,8 @@ from imprior.models.coded import CodesLatents
 from imprior.nn.dense import Dense
 from imprior.promises import Calibrates, Codes, Latents, kept
 from imprior.runs import read_tensors, write_tensors
-from test_models import MODELS, build, images
+from zoo import EXAMPLES, build, images
+from zoo.autoencoders import AUTOENCODERS, VAES
 
 
 def rng(seed=0):
@@ -522,11 +523,11 @@ def test_the_hash_is_of_the_weights(line):
     assert weights_hash(Linear()) != weights_hash(line)
 
 
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS.keys())
-def test_every_model_that_encodes_is_a_codec(config):
-    model, copy = build(config).eval(), config.build().eval()
+@pytest.mark.parametrize("name", [*AUTOENCODERS, *VAES])
+def test_every_model_that_encodes_is_a_codec(name):
+    model, copy = build(EXAMPLES[name]), EXAMPLES[name].config.build().eval()
     copy.load_state_dict(model.state_dict())
-    x = images(config, 3, seed=0)  # of those that it was calibrated on
+    x = images(model, 3, seed=0)  # of those that it was calibrated on
     if model.shape[1] is None:
         x = torch.nn.functional.pad(x, (0, 5, 0, 2), mode="replicate")
     exact = model.decode(model.encode(x))[..., : x.shape[2], : x.shape[3]].detach().clamp(0, 1)
@@ -542,7 +543,7 @@ def test_every_model_that_encodes_is_a_codec(config):
     assert sizes[0] < sizes[1]
     assert errors[1] < errors[0] / 4
     grid = model.analyse(x, 0).blocks[0].shape
-    assert grid[1:] == (config.latent, -(-x.shape[2] // model.stride), -(-x.shape[3] // model.stride))
+    assert grid[1:] == (EXAMPLES[name].config.latent, -(-x.shape[2] // model.stride), -(-x.shape[3] // model.stride))
 
 
 OTHER_PROCESS = """

@@ -18,7 +18,6 @@ import io
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -51,6 +50,8 @@ def camera(x: Tensor, rng: torch.Generator) -> Tensor:
 
 def jpeg(image: Tensor, quality: int, subsampled: bool = False) -> Tensor:
     """An image [C, H, W] after JPEG compression: whole levels k / 255; its colours at half size where `subsampled`."""
+    from PIL import Image
+
     levels = image.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     picture = Image.fromarray(levels.squeeze(2) if levels.shape[2] == 1 else levels)
     file = io.BytesIO()
