@@ -123,7 +123,7 @@ def grid_of(model: CodesTiles, picture: Picture, area: Area, device: torch.devic
     height, width = picture.shape[:2]
     top, left = max(area.top - around, 0), max(area.left - around, 0)
     cut = picture[top : min(area.bottom + around, height), left : min(area.right + around, width)]
-    x = torch.from_numpy(np.ascontiguousarray(cut)).to(device).permute(2, 0, 1)[None].float() / 255
+    x = torch.from_numpy(np.array(cut)).to(device).permute(2, 0, 1)[None].float() / 255
     # At the picture's right and lower edge the last pixels are repeated until the sides are whole.
     x = F.pad(x, (0, -cut.shape[1] % stride, 0, -cut.shape[0] % stride), mode="replicate")
     grid = model.transform(x)
