@@ -129,7 +129,8 @@ def encode(
     profile = extras.profile_for(grey=grey)
     kept |= {"icc": profile} if profile else {}
     kept |= {"exif": extras.exif.removeprefix(EXIF)} if extras.exif else {}
-    coder = rate_control.Coder(model, planes, side=side, grey=grey, extras=kept, tell=tell)
+    keep = 0 if target == Target(target.quality) else rate_control.KEPT  # one quality is one pass
+    coder = rate_control.Coder(model, planes, side=side, grey=grey, extras=kept, tell=tell, keep=keep)
     found = _reach(coder, target)
     channels = (1 if grey else 3) + (alpha is not None)
     told = "; ".join(filter(None, [f"{_bits(colour)} reduced to 8" if deep else "", found.told]))
