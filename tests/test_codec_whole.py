@@ -116,6 +116,26 @@ def test_more_bits_for_a_better_picture_from_rate_to_rate():
     assert sizes == sorted(sizes) and errors == sorted(errors, reverse=True)
 
 
+def test_a_search_finds_coefficients_that_cost_less_or_show_more(model):
+    x = smooth(2, seed=9)
+    grid = model.transform(x)
+    weight = model.weight(torch.tensor(RATE / (RATES - 1) * (codec.LEVELS - 1)))
+
+    def cost(grid):
+        latents = model.settle(grid, RATE)
+        sink = Encoder()
+        model.write(latents, sink, RATE)
+        square = (model.picture(model.arrived(latents)) - x).square().sum()
+        return float(8 * len(sink.finish()) + weight * 255**2 * square / 3)
+
+    with torch.inference_mode():
+        told = []
+        found = model.refine(grid, x, RATE, 30, tell=lambda *done: told.append(done))
+    assert told[-1] == (30, 30) and torch.equal(found, model.refine(grid, x, RATE, 30))
+    assert cost(found) < 0.97 * cost(grid)
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_values_far_out_are_written_behind_an_escape():
     tables = codec_whole._checked(codec_whole._gaussian_tables())
     k = torch.tensor([0, 255, -255, 256, -256, 32767, -32767, 3])

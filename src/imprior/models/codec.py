@@ -22,16 +22,16 @@ import torch
 from torch import Tensor, nn
 
 from imprior.distributions.quantised import LogisticTables, between, gaussian_bits, noisy, straight_through
-from imprior.errors import CapabilityError, ImpriorError, RecipeError
-from imprior.models.codec_whole import RATES, WholeHalf, to_side_integers
+from imprior.errors import RecipeError
+from imprior.models.codec_files import STRIDE, CodesPhotographs
+from imprior.models.codec_whole import WholeHalf
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis, Transforms, principal_blocks
 from imprior.nn.convolutional import Pad, convolution, doubling
-from imprior.promises import Latents, Shape, Sink, Source, check_shape
+from imprior.promises import Shape, check_shape
 from imprior.randomness import generator
 
 CALIBRATION = 4  # batches that tell how large activations become
 LEVELS = 8  # anchors between which gains and tables are interpolated; quality goes from 0 to LEVELS - 1
-STRIDE = 64  # of z
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,8 @@ class Way:
     coefficients: Tensor
 
 
-class PhotoCodec(nn.Module):
+class PhotoCodec(CodesPhotographs):
     """Keeps CodesTiles (after training) and Calibrates; trained in floating point, decoded in whole numbers."""
-
-    stride = STRIDE
-    place = BLOCK
-    halo = 2  # the synthesis sees 8 places of 16 pixels to each side
-    exact = True
-    lossless = False
-    rates = RATES
 
     levels: int | None = 256
     classes: int | None = None
@@ -202,7 +195,10 @@ class PhotoCodec(nn.Module):
 
     def _way(self, x: Tensor, level: Tensor, rng: torch.Generator | None) -> Way:
         check_shape(x, self.shape)
-        n = self.analysis(self.pad(x) - 0.5, self.basis, self.spread).float()  # in units of spreads
+        return self.through(self.analysis(self.pad(x) - 0.5, self.basis, self.spread).float(), level, rng)
+
+    def through(self, n: Tensor, level: Tensor, rng: torch.Generator | None) -> Way:
+        """Coefficients [N, U, h, w], in units of spreads, through rounding and what is expected of them."""
         unit = between(self.log_gain, level).exp()[..., None, None] * self.spread.view(-1, 1, 1)  # spreads in cells
         told = (level / (LEVELS - 1)).view(-1, 1, 1, 1).expand(len(n), 1, *n.shape[2:])
         z = self.to_side(torch.cat([n, told], 1)).float()
@@ -226,93 +222,3 @@ class PhotoCodec(nn.Module):
         with torch.no_grad():
             seen = [self._way(x, (LEVELS - 1) * torch.rand(len(x), generator=rng), None) for x in batches[:CALIBRATION]]
         self.whole.adopt(self, seen)
-
-    def transform(self, x: Tensor) -> Tensor:
-        """Images [N, C, H, W], H and W multiples of `stride` -> coefficients [N, U, H/16, W/16], real numbers.
-
-        Raises:
-            DataError: images of another number of channels than the model's.
-        """
-        check_shape(x, self.shape)
-        with torch.no_grad():
-            return self.analysis(x - 0.5, self.basis, self.spread).float()  # type: ignore[no-any-return]
-
-    def settle(self, grid: Tensor, rate: int) -> Latents:
-        """Coefficients -> z, the nearest integers, the numbers of their tables, and what they stand for: int32 each.
-
-        Raises:
-            CapabilityError: the model was not calibrated.
-        """
-        self._check(rate)
-        level = torch.full_like(grid[:, :1], rate / (RATES - 1))
-        with torch.no_grad():
-            z = to_side_integers(self.to_side(torch.cat([grid, level], 1)))
-            known = self._known(z, rate)
-            ks, tables = [], []
-            for number, wanted in enumerate(torch.split(grid, list(self.config.slices), 1)):
-                mean, table = self.whole.expected(number, known, rate)
-                ks.append(self.whole.nearest(number, wanted, mean, table, rate))
-                tables.append(table.int())
-                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
-        blocks = (z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int())
-        count, _, height, width = grid.shape
-        return Latents(blocks, (count, self.shape[0] or 0, BLOCK * height, BLOCK * width))
-
-    def arrived(self, latents: Latents) -> Tensor:
-        """What the synthesis is given: whole numbers, int32 [N, U, h, w]."""
-        return latents.blocks[3]
-
-    def picture(self, grid: Tensor) -> Tensor:
-        """Whole numbers [N, U, h, w] -> images [N, C, 16h, 16w], whole levels k / 255: the same on every machine."""
-        with torch.no_grad():
-            return self.whole.pixels(grid.float()).float() / 255
-
-    def analyse(self, x: Tensor, rate: int) -> Latents:
-        """Images -> integers, as `settle` makes them.
-
-        Raises:
-            CapabilityError: the model was not calibrated.
-            DataError: images of another number of channels than the model's.
-        """
-        count, channels, height, width = x.shape
-        return Latents(self.settle(self.transform(self.pad(x)), rate).blocks, (count, channels, height, width))
-
-    def write(self, latents: Latents, sink: Sink, rate: int) -> None:
-        """Put z, then the coefficients slice by slice."""
-        z, k, table, _ = latents.blocks
-        self.whole.put_side(z, rate, sink)
-        for ks, tables in zip(*(torch.split(t, list(self.config.slices), 1) for t in (k, table)), strict=True):
-            self.whole.put(ks, tables.long(), sink)
-
-    def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
-        """Get back what `write` put, for images of `shape` [N, C, H, W].
-
-        Raises:
-            BitstreamError: symbols that this codec never writes.
-        """
-        self._check(rate)
-        count, _, height, width = shape
-        z = self.whole.get_side((count, -(-height // STRIDE), -(-width // STRIDE)), rate, source)
-        ks, tables = [], []
-        with torch.no_grad():
-            known = self._known(z, rate)
-            for number in range(len(self.config.slices)):
-                mean, table = self.whole.expected(number, known, rate)
-                ks.append(self.whole.get(table, source))
-                tables.append(table.int())
-                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
-        return Latents((z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int()), shape)
-
-    def synthesise(self, latents: Latents, rate: int) -> Tensor:
-        """Integers -> images [N, C, H, W], whole levels k / 255: the same on every machine."""
-        return self.picture(self.arrived(latents))[..., : latents.shape[2], : latents.shape[3]]
-
-    def _known(self, z: Tensor, rate: int) -> list[Tensor]:
-        features = self.whole.features(z)
-        return [self.whole.told(rate, features), features]
-
-    def _check(self, rate: int) -> None:
-        if not self.whole.ready:
-            raise CapabilityError("this codec can't compress yet: training makes its whole-number half at its end")
-        if not 0 <= rate < RATES:
-            raise ImpriorError(f"rate {rate}: this model has the levels 0 to {RATES - 1}")

@@ -51,6 +51,7 @@ class WholeHalf(nn.Module):
         codec: the float codec; its networks' shapes are taken.
     """
 
+    unit_one = 1 << UNIT  # what stands for a spread of one cell in `unit`
     unit: Tensor
     inverse: Tensor
     offset: Tensor

@@ -1,0 +1,183 @@
+"""How the photo codec makes files: coefficients to integers and back, in whole numbers, and better ones by search.
+
+x ──► transform ──► grid (──► refine) ──► settle ──► z, k ──► write ──► entropy coder
+x ◄── picture ◄── arrived ◄── z, k ◄── read ◄── entropy decoder
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from imprior.errors import CapabilityError, ImpriorError
+from imprior.models.codec_whole import RATES, WholeHalf, to_side_integers
+from imprior.nn.block_transform import BLOCK, Analysis, Synthesis
+from imprior.nn.convolutional import Pad
+from imprior.promises import Latents, Shape, Sink, Source, check_shape
+from imprior.randomness import generator
+
+if TYPE_CHECKING:
+    from imprior.models.codec import Config, Way
+
+STRIDE = 64  # pixels to a side of a place of z
+SEARCH_STEP = 0.2  # of a cell, the first step of a search
+
+
+class CodesPhotographs(nn.Module):
+    """What a codec has that was trained (models.codec): keeps CodesTiles."""
+
+    stride = STRIDE
+    place = BLOCK
+    halo = 2  # the synthesis sees 8 places of 16 pixels to each side
+    exact = True
+    lossless = False
+    rates = RATES
+    anchors: int
+    shape: Shape
+    config: Config
+    basis: Tensor
+    spread: Tensor
+    log_gain: nn.Parameter
+    analysis: Analysis
+    synthesis: Synthesis
+    pad: Pad
+    to_side: nn.Sequential
+    whole: WholeHalf
+
+    if TYPE_CHECKING:  # the trained codec has them
+
+        def weight(self, level: Tensor) -> Tensor: ...  # noqa: D102
+        def through(self, n: Tensor, level: Tensor, rng: torch.Generator | None) -> Way: ...  # noqa: D102
+
+    def transform(self, x: Tensor) -> Tensor:
+        """Images [N, C, H, W], H and W multiples of `stride` -> coefficients [N, U, H/16, W/16], real numbers.
+
+        Raises:
+            DataError: images of another number of channels than the model's.
+        """
+        check_shape(x, self.shape)
+        with torch.no_grad():
+            return self.analysis(x - 0.5, self.basis, self.spread).float()  # type: ignore[no-any-return]
+
+    def refine(
+        self, grid: Tensor, x: Tensor, rate: int, steps: int, *, tell: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        """Coefficients that cost less, or show more, than those of the transform: found by descent on both.
+
+        What is minimised is what training minimises, for this picture alone and over its coefficients alone: the
+        decoder stays as it is.
+
+        Args:
+            grid: coefficients to begin with, [N, U, h, w].
+            x: what they shall show, [N, C, 16h, 16w].
+            rate: 0 to 100.
+            steps: of Adam, its rate falling to zero.
+            tell: is told how many steps are done, of how many.
+
+        Reference:
+            Yang, Bamler & Mandt 2020, Improving inference for neural image compression.
+        """
+        rng = generator(0, "refine")
+        with torch.inference_mode(False), torch.enable_grad():
+            begun, x = grid.clone(), x.clone()
+            level = torch.full((len(x),), rate / (RATES - 1) * (self.anchors - 1), device=x.device)
+            weight = self.weight(level)
+            # In cells of quantisation, so that a step means as much for every coefficient.
+            cell = 1 / (self.whole.unit[rate].clone() / self.whole.unit_one).view(-1, 1, 1)
+            moved = torch.zeros_like(begun, requires_grad=True)
+            optimiser = torch.optim.Adam([moved], SEARCH_STEP)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+            for step in range(steps):
+                way = self.through(begun + cell * moved, level, rng)
+                shown = self.synthesis(way.coefficients, self.basis, self.spread) + 0.5
+                square = (shown - x).square().sum((1, 2, 3))
+                cost = way.bits + weight * 255**2 * square / x.shape[1]
+                (moved.grad,) = torch.autograd.grad(cost.sum(), moved)
+                optimiser.step()
+                schedule.step()
+                if tell is not None:
+                    tell(step + 1, steps)
+            return (begun + cell * moved).detach()
+
+    def settle(self, grid: Tensor, rate: int) -> Latents:
+        """Coefficients -> z, the nearest integers, the numbers of their tables, and what they stand for: int32 each.
+
+        Raises:
+            CapabilityError: the model was not calibrated.
+        """
+        self._check(rate)
+        level = torch.full_like(grid[:, :1], rate / (RATES - 1))
+        with torch.no_grad():
+            z = to_side_integers(self.to_side(torch.cat([grid, level], 1)))
+            known = self._known(z, rate)
+            ks, tables = [], []
+            for number, wanted in enumerate(torch.split(grid, list(self.config.slices), 1)):
+                mean, table = self.whole.expected(number, known, rate)
+                ks.append(self.whole.nearest(number, wanted, mean, table, rate))
+                tables.append(table.int())
+                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
+        blocks = (z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int())
+        count, _, height, width = grid.shape
+        return Latents(blocks, (count, self.shape[0] or 0, BLOCK * height, BLOCK * width))
+
+    def arrived(self, latents: Latents) -> Tensor:
+        """What the synthesis is given: whole numbers, int32 [N, U, h, w]."""
+        return latents.blocks[3]
+
+    def picture(self, grid: Tensor) -> Tensor:
+        """Whole numbers [N, U, h, w] -> images [N, C, 16h, 16w], whole levels k / 255: the same on every machine."""
+        with torch.no_grad():
+            return self.whole.pixels(grid.float()).float() / 255
+
+    def analyse(self, x: Tensor, rate: int) -> Latents:
+        """Images -> integers, as `settle` makes them.
+
+        Raises:
+            CapabilityError: the model was not calibrated.
+            DataError: images of another number of channels than the model's.
+        """
+        count, channels, height, width = x.shape
+        return Latents(self.settle(self.transform(self.pad(x)), rate).blocks, (count, channels, height, width))
+
+    def write(self, latents: Latents, sink: Sink, rate: int) -> None:
+        """Put z, then the coefficients slice by slice."""
+        z, k, table, _ = latents.blocks
+        self.whole.put_side(z, rate, sink)
+        for ks, tables in zip(*(torch.split(t, list(self.config.slices), 1) for t in (k, table)), strict=True):
+            self.whole.put(ks, tables.long(), sink)
+
+    def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
+        """Get back what `write` put, for images of `shape` [N, C, H, W].
+
+        Raises:
+            BitstreamError: symbols that this codec never writes.
+        """
+        self._check(rate)
+        count, _, height, width = shape
+        z = self.whole.get_side((count, -(-height // STRIDE), -(-width // STRIDE)), rate, source)
+        ks, tables = [], []
+        with torch.no_grad():
+            known = self._known(z, rate)
+            for number in range(len(self.config.slices)):
+                mean, table = self.whole.expected(number, known, rate)
+                ks.append(self.whole.get(table, source))
+                tables.append(table.int())
+                known.append(self.whole.coefficients(number, ks[-1], mean, rate))
+        return Latents((z, torch.cat(ks, 1), torch.cat(tables, 1), torch.cat(known[2:], 1).int()), shape)
+
+    def synthesise(self, latents: Latents, rate: int) -> Tensor:
+        """Integers -> images [N, C, H, W], whole levels k / 255: the same on every machine."""
+        return self.picture(self.arrived(latents))[..., : latents.shape[2], : latents.shape[3]]
+
+    def _known(self, z: Tensor, rate: int) -> list[Tensor]:
+        features = self.whole.features(z)
+        return [self.whole.told(rate, features), features]
+
+    def _check(self, rate: int) -> None:
+        if not self.whole.ready:
+            raise CapabilityError("this codec can't compress yet: training makes its whole-number half at its end")
+        if not 0 <= rate < RATES:
+            raise ImpriorError(f"rate {rate}: this model has the levels 0 to {RATES - 1}")
