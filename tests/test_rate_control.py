@@ -4,12 +4,13 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from imprior.coding.tiled import pack, unpack
 from imprior.errors import DataError
-from imprior.tasks import rate_control
+from imprior.tasks import rate_control, rate_distortion
 from imprior.tasks.compress import compress, decompress
-from imprior.tasks.photo_file import Target, decode, encode
+from imprior.tasks.photo_file import Target, as_codec, decode, encode
 from imprior.tasks.rate_control import Coder, at_psnr, at_quality, at_size, to_grey
 from test_codec_whole import made
 from test_compress import picture
@@ -120,3 +121,13 @@ def test_the_next_quality_is_looked_for_between_the_known_ones():
 
         low, high = rate_control._between(measure, found, target, 1.0, enough=0.0)
         assert low == math.floor(target) and high in (low + 1, None)
+
+
+def test_it_stands_beside_classical_codecs_by_the_same_files(codec):
+    given = np.stack([picture(64, 96, seed=s) for s in range(2)])
+    x = torch.from_numpy(given).permute(0, 3, 1, 2) / 255
+    found = rate_distortion.run({}, x, codecs=[as_codec(codec), "jpeg"], modes=["image"])
+    points = found.curve("imprior", "image")
+    assert [p.setting for p in points] == [f"quality {q}" for q in range(0, 101, 10)] and len(found.points) > 11
+    sizes = [len(encode(codec, one, Target(50)).data) for one in given]
+    assert points[5].bits_per_pixel == pytest.approx(8 * sum(sizes) / (2 * 64 * 96))

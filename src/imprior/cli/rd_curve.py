@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @click.argument("source", metavar="SRC")
 @click.option("--models", type=Listed("MODEL"), default=(), help="Models to use as codecs.")
 @click.option(
-    "--codecs", type=Listed("codec"), default=(), help="png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw, rle."
+    "--codecs",
+    type=Listed("codec"),
+    default=(),
+    help="imprior (the photo codec), png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw, rle.",
 )
 @click.option(
     "--mode",

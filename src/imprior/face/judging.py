@@ -144,7 +144,8 @@ def rd_curve(
     Args:
         data: images of one size, 8 bits a channel; prepared as the first model's recipe says.
         models: each keeps `Codes`.
-        codecs: names of classical codecs: png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw, rle.
+        codecs: names of codecs: imprior (the photo codec), png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw,
+            rle.
         modes: one file for each image, or one for all.
         limit: only the first so many images.
         split: part of a source.
@@ -154,12 +155,16 @@ def rd_curve(
         CapabilityError: a model is no codec.
         DataError: images that can't be used, or an unknown codec.
         MissingExtraError: a codec's library is not installed.
+        RunError: the photo codec does not come with this version.
     """
     from imprior import opening
     from imprior.data.settings import Data
+    from imprior.face.compressing import codec
+    from imprior.tasks import photo_file
     from imprior.tasks import rate_distortion as task
 
     opened = [opening.model(given) for given in models]
     images = opening.images(data, opened[0].data if opened else Data(), split=split, limit=limit)
     named = {one.name: one.model for one in opened}
-    return task.run(named, images, codecs=codecs, modes=modes, progress=progress)
+    known = [photo_file.as_codec(codec()) if name == photo_file.NAME else name for name in codecs]
+    return task.run(named, images, codecs=known, modes=modes, progress=progress)

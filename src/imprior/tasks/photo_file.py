@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imprior.coding.classical import Codec
 from imprior.coding.tiled import EXTRAS, MOST_PIXELS, Photograph, pack, unpack
 from imprior.data.arrays import to_8_bits
 from imprior.data.extras import NONE, Extras
@@ -25,6 +26,8 @@ from imprior.tasks.exactly import Exactly, from_png
 
 Array = NDArray[Any]
 Levels = NDArray[np.uint8]
+NAME = "imprior"  # among codecs
+QUALITIES = (0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100)
 EXIF = b"Exif\0\0"  # what stands before EXIF in memory, and not in the file
 
 
@@ -194,6 +197,16 @@ def decode(
     if picture.shape[2] == 1:
         picture = picture[..., 0]
     return Decoded(picture, parts.extras, tuple(lost), tuple(missing), len(photograph.tiles))
+
+
+def as_codec(model: CodesTiles) -> Codec:
+    """A photo codec as one beside the classical ones."""
+
+    def write(picture: Levels, quality: float | None) -> bytes:
+        assert quality is not None
+        return encode(model, picture, Target(int(quality))).data
+
+    return Codec(NAME, "quality", QUALITIES, write, lambda data, channels: decode(model, data).picture)
 
 
 @dataclass(frozen=True)

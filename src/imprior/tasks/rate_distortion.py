@@ -105,7 +105,7 @@ def run(
     models: Mapping[str, object],
     images: Images | Tensor,
     *,
-    codecs: Sequence[str] = (),
+    codecs: Sequence[str | Codec] = (),
     modes: Sequence[Mode] = MODES,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -115,7 +115,7 @@ def run(
     Args:
         models: by name; each keeps `Codes` and is for images of this shape.
         images: of one size, 8 bits a channel; or float32 [N, C, H, W] in [0, 1] of whole 8-bit levels.
-        codecs: names of classical codecs (`coding.classical.CODECS`).
+        codecs: names of classical codecs (`coding.classical.CODECS`), or codecs.
         modes: which of "image" and "set".
         limit: take the first so many images only.
         progress: told (points done, points in all) after each point.
@@ -129,7 +129,7 @@ def run(
     if len(x) == 0:
         raise DataError("no images to compress")
     check_levels(x, 256)
-    wanted = [codec(name) for name in codecs]
+    wanted = [codec(given) if isinstance(given, str) else given for given in codecs]
     channels = x.shape[1]
     if wanted and channels not in (1, 3):
         raise DataError(f"classical codecs want 1 or 3 channels, these images have {channels}")
