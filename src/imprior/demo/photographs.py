@@ -14,7 +14,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from imprior import face, opening, runs
+from imprior.coding import classical
 from imprior.data.images import from_batch
+from imprior.face.compressing import CODEC
 from imprior.face.pictures import COLOUR
 from imprior.metrics.psnr import psnr_db
 from imprior.randomness import generator
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 SHOWN = 10  # pieces in a row
 SIGMA = 25.0  # of white noise, on the 8-bit scale
 PHOTONS, READING = 60.0, 0.02  # of a dark night: light at white, and noise of the electronics on the [0, 1] scale
+QUALITY = 30  # of the photo codec
+OTHERS = ("avif", "jpeg")
 CROP = 128  # pixels of a photograph that are shown
 
 
@@ -64,6 +68,55 @@ def taken_at_night(photographs: dict[str, Tensor]) -> parts.Section | None:
         pictures[title] = from_batch(y.clamp(0, 1).mul(255).round() / 255, np.float32)
     command = "imprior denoise photographs/ -o cleaned/"
     return _cleaned("Taken at night", told, photographs, pictures, None, command)
+
+
+def in_few_bytes(photographs: dict[str, Tensor]) -> parts.Section | None:
+    """The photo codec beside AVIF and JPEG at equal bytes; None without it."""
+    if CODEC not in runs.embedded():
+        return None
+    rows: list[Tensor] = []
+    table: list[list[parts.Cell]] = []
+    for name, photograph in photographs.items():
+        picture = from_batch(photograph)
+        files = {CODEC: face.compress(picture, QUALITY)}
+        shown = [face.decompress(files[CODEC])]
+        for other in OTHERS:
+            files[other] = _in_bytes(classical.codec(other), picture, len(files[CODEC]))
+            shown.append(classical.codec(other).decode(files[other], 3))
+        batches = [torch.from_numpy(np.array(one)).permute(2, 0, 1)[None] / 255 for one in shown]
+        rows.append(torch.cat([_middle(batch) for batch in (photograph, *batches)]))
+        figures = [(len(files[one]), float(psnr_db(photograph, x))) for one, x in zip(files, batches, strict=True)]
+        table.append([name, *(value for pair in figures for value in pair)])
+    columns = ["original", CODEC, *OTHERS]
+    drawn = grid.rows(rows, captions=list(photographs), columns=columns, scale=1)
+    told = (
+        f"Each photograph at quality {QUALITY}, and as AVIF and JPEG of at most as many bytes (or as few as they can "
+        "be): a codec that learned from other photographs what images look like keeps more of these."
+    )
+    heads = [f"{one} {unit}" for one in columns[1:] for unit in ("[bytes]", "[dB]")]
+    return parts.Section(
+        "Photographs in few bytes",
+        [
+            told,
+            parts.Picture(grid.encoded(drawn, "drawn.webp"), "The middle of each photograph"),
+            parts.Table(["photograph", *heads], table, "Whole files, and the PSNR of the whole photograph"),
+            parts.Code(f"imprior compress photographs/ -o packed/ --quality {QUALITY}"),
+        ],
+    )
+
+
+def _in_bytes(codec: classical.Codec, picture: classical.Picture, most: int) -> bytes:
+    """The best file of at most so many bytes, by the codec's quality from 1 to 95; else its smallest."""
+    low, high = 1, 95
+    best = codec.encode(picture, low)
+    while low < high:
+        quality = (low + high + 1) // 2
+        data = codec.encode(picture, quality)
+        if len(data) <= most:
+            low, best = quality, data
+        else:
+            high = quality - 1
+    return best
 
 
 def through_a_vae(photographs: dict[str, Tensor]) -> parts.Section | None:

@@ -129,6 +129,11 @@ def photographs_at_night(stage: Stage) -> Section | None:
     return photographs.taken_at_night(stage.photographs)
 
 
+def photographs_in_few_bytes(stage: Stage) -> Section | None:
+    """Photographs compressed, beside other codecs."""
+    return photographs.in_few_bytes(stage.photographs)
+
+
 def samples(stage: Stage) -> Section:
     """Digits that nobody wrote."""
     models = stage.keeping("Samples")
@@ -278,6 +283,7 @@ SECTIONS: tuple[Callable[[Stage], Section | None], ...] = (
     noisy_digits,
     noisy_photographs,
     photographs_at_night,
+    photographs_in_few_bytes,
     samples,
     completions,
     edits,
