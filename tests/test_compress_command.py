@@ -214,16 +214,21 @@ def test_salvage_lists_what_is_lost(imprior: Command, tmp_path: Path) -> None:
     assert told["done"][0]["lost"] == [2] and told["done"][0]["missing"] == []
 
 
-def test_files_of_small_models_are_read_too(imprior: Command, trained: dict[str, Path], tmp_path: Path) -> None:
-    model = package.load(trained["ae"])
+def test_files_of_small_models_are_read_too(imprior: Command, tmp_path: Path) -> None:
+    model = package.load("mnist-ae")
     x = torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    (tmp_path / "a.imp").write_bytes(compress_small(model, x[:1], 4, weights=weights_hash(model)))
-    assert imprior("decompress", tmp_path / "a.imp", "-o", tmp_path / "a.png", "--model", trained["ae"]).code == 0
-    assert read_picture(tmp_path / "a.png").shape == (28, 28)
-    assert "small model" in imprior("inspect", tmp_path / "a.imp").out
-    refused(imprior("decompress", tmp_path / "a.imp", "-o", tmp_path / "b.png"), "a.imp", "does not name")
-    (tmp_path / "b.imp").write_bytes(compress_small(model, x, 4, weights=weights_hash(model)))
-    refused(imprior("decompress", tmp_path / "b.imp", "-o", tmp_path / "b.png", "--model", trained["ae"]), "2 images")
+    packed, back = tmp_path / "a.imp", tmp_path / "a.png"
+    for name, options in (("mnist-ae", ()), ("", ("--model", "mnist-ae"))):
+        packed.write_bytes(compress_small(model, x[:1], 4, weights=weights_hash(model), name=name))
+        assert imprior("decompress", packed, "-o", back, *options, "--force").code == 0
+        with torch.no_grad():
+            shown = model.synthesise(model.analyse(x[:1], 4), 4)[0, 0]
+        assert np.abs(read_picture(back) - 255 * shown.clamp(0, 1).numpy()).max() < 0.51
+    assert "small model" in imprior("inspect", packed).out
+    refused(imprior("decompress", packed, "-o", back), "a.imp", "does not name")
+    refused(imprior("decompress", packed, "-o", back, "--salvage"), "a.imp", "as a whole")
+    packed.write_bytes(compress_small(model, x, 4, weights=weights_hash(model), name="mnist-ae"))
+    refused(imprior("decompress", packed, "-o", back), "2 images")
 
 
 # Many
