@@ -80,7 +80,7 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[N, inputs, H, W] -> [N, outputs, H, W]."""
         height, width = x.shape[-2:]
-        h = self.head(F.pixel_unshuffle(self.pad(x), 2).contiguous(memory_format=torch.channels_last))
+        h = self._begun(F.pixel_unshuffle(self.pad(x), 2).contiguous(memory_format=torch.channels_last))
         left: list[Tensor] = []
         for level, work in enumerate(self.down):
             if level:
@@ -90,6 +90,13 @@ class Network(nn.Module):
         for level in range(len(self.up) - 1, -1, -1):
             h = self.up[level](self.doublings[level](h) + left.pop())
         return F.pixel_shuffle(self.tail(h), 2)[..., :height, :width]
+
+    def _begun(self, grid: Tensor) -> Tensor:
+        # In bfloat16 a pixel would lose its last bit before anything is done with it: 0.1 dB at a sigma of 2 of 255.
+        with torch.autocast(grid.device.type, enabled=False):
+            h: Tensor = self.head(grid)
+        autocast = torch.is_autocast_enabled(grid.device.type)
+        return h.to(torch.get_autocast_dtype(grid.device.type)) if autocast else h
 
 
 class Block(nn.Module):
