@@ -8,10 +8,12 @@ import torch
 
 from imprior.coding.tiled import pack, unpack
 from imprior.errors import DataError
-from imprior.tasks import rate_control, rate_distortion
+from imprior.models.codec import LEVELS
+from imprior.tasks import coder, photo_file, rate_control, rate_distortion
+from imprior.tasks.coder import Coder, to_grey
 from imprior.tasks.compress import compress, decompress
 from imprior.tasks.photo_file import Target, as_codec, decode, encode
-from imprior.tasks.rate_control import Coder, at_psnr, at_quality, at_size, to_grey
+from imprior.tasks.rate_control import at_psnr, at_quality, at_size
 from test_codec_whole import made
 from test_compress import picture
 
@@ -97,6 +99,30 @@ def test_every_kind_of_picture_comes_back(codec, form, kind):
     if kind is not np.uint8:
         with pytest.raises(DataError, match="strict"):
             encode(codec, given, Target(95), strict=True)
+
+
+def test_effort_costs_less_and_still_meets_targets(codec, monkeypatch):
+    monkeypatch.setattr(coder, "STEPS", (0, 8))
+    monkeypatch.setattr(photo_file, "STEPS", (0, 8))
+    model, given, told = made(0.02), picture(100, 300), []
+
+    def cost(found):
+        level = torch.tensor(0.6 * (LEVELS - 1))
+        square = np.square(decode(model, found.data).picture.astype(float) - given).sum() / 3
+        return 8 * len(found.data) + float(model.weight(level)) * square
+
+    plain = encode(model, given, Target(60), side=SIDE)
+    better = encode(model, given, Target(60), side=SIDE, effort=1, tell=lambda *done: told.append(done))
+    assert cost(better) < 0.99 * cost(plain)
+    assert told[-1] == (200, 200) and told == sorted(told) and len(told) > 10
+    plain = encode(codec, given, Target(60), side=SIDE)
+    found = encode(codec, given, Target(size=len(plain.data)), side=SIDE, effort=1)
+    assert 0.97 * len(plain.data) <= len(found.data) <= len(plain.data)
+    wanted = psnr(decode(codec, plain.data).picture, given)
+    found = encode(codec, given, Target(psnr_db=wanted), side=SIDE, effort=1)
+    assert found.psnr_db == pytest.approx(wanted, abs=0.1)
+    with pytest.raises(DataError, match="effort 2"):
+        encode(model, given, Target(60), effort=2)
 
 
 def test_grey_is_the_rounded_mean_of_three():

@@ -253,6 +253,11 @@ class TiledLevels:
     def transform(self, x: Tensor) -> Tensor:
         return 255 * x
 
+    def refine(
+        self, grid: Tensor, x: Tensor, rate: int, steps: int, *, tell: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        return grid
+
     def settle(self, grid: Tensor, rate: int) -> Latents:
         n, channels, height, width = grid.shape
         return Latents(((grid / 2 ** (3 - rate)).round().int(), torch.tensor(rate)), (n, channels, height, width))

@@ -5,8 +5,8 @@
     Image.open("photo.imp").save("photo.png")          # the size is known at once, pixels are decoded when needed
     Image.open("photo.jpg").save("photo.imp", quality=60)
 
-`save` takes quality, bpp, psnr, size and model as `imprior.compress` does, and exif and icc_profile as Pillow's own
-formats do.
+`save` takes quality, bpp, psnr, size, effort and model as `imprior.compress` does, and exif and icc_profile as
+Pillow's own formats do.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def save(image: Image.Image, file: IO[bytes], name: str | bytes) -> None:
         raise OSError(f"cannot write mode {image.mode} as {FORMAT}")
     given = image.encoderinfo  # type: ignore[attr-defined]
     exif = given.get("exif", b"")
-    wanted = {key: given[key] for key in ("quality", "bpp", "psnr", "size", "model") if key in given}
+    wanted = {key: given[key] for key in ("quality", "bpp", "psnr", "size", "effort", "model") if key in given}
     try:
         data = face.compress(
             np.asarray(image),

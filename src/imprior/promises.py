@@ -13,7 +13,7 @@ and works with every model that keeps the promise. Conventions, for all of them:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -264,6 +264,12 @@ class CodesTiles(Codes, Protocol):
 
     def transform(self, x: Tensor) -> Tensor:
         """Images, sides multiples of `stride` -> real numbers [N, U, H/place, W/place]."""
+        ...
+
+    def refine(
+        self, grid: Tensor, x: Tensor, rate: int, steps: int, *, tell: Callable[[int, int], None] | None = None
+    ) -> Tensor:
+        """Numbers like those of the transform that cost less at this rate, or show more of `x`, by a search."""
         ...
 
     def settle(self, grid: Tensor, rate: int) -> Latents:

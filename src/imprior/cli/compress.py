@@ -51,6 +51,13 @@ class Bytes(click.ParamType[int]):
 @click.option("--bpp", type=float, help="Instead: at most so many bits a pixel, all of the file counted.")
 @click.option("--psnr", type=float, help="Instead: the PSNR in decibels, within 0.1.")
 @click.option("--size", metavar="SIZE", type=Bytes(), help="Instead: at most so many bytes (40000, 40kB, 1.5MB).")
+@click.option(
+    "--effort",
+    type=click.IntRange(0, 3),
+    default=0,
+    show_default=True,
+    help="From 0, fast, to 3, a long search for what takes fewer bytes; decoding is the same.",
+)
 @click.option("--strict", is_flag=True, help="Refuse more than 8 bits a channel instead of reducing them.")
 @click.option("--model", metavar="MODEL", help="The codec, if not the photo codec that comes with imprior.")
 @max_pixels()
@@ -65,6 +72,7 @@ def command(
     bpp: float | None,
     psnr: float | None,
     size: int | None,
+    effort: int,
     strict: bool,
     model: str | None,
     max_pixels: int,
@@ -102,7 +110,9 @@ def command(
     def work(job: Job, tell: Tell) -> tuple[dict[str, Any], str]:
         picture, extras = read_whole(job.source, most_pixels=max_pixels)
         try:
-            found = task.encode(coder, picture, target, extras=extras, strict=strict, most_pixels=max_pixels, tell=tell)
+            found = task.encode(
+                coder, picture, target, extras=extras, effort=effort, strict=strict, most_pixels=max_pixels, tell=tell
+            )
         except DataError as error:
             raise DataError(f"{job.source}: {error}") from None
         write(job.target, found.data)

@@ -26,6 +26,7 @@ def compress(
     bpp: float | None = None,
     psnr: float | None = None,
     size: int | None = None,
+    effort: int = 0,
     model: Any = None,
     strict: bool = False,
     exif: bytes = b"",
@@ -40,6 +41,7 @@ def compress(
         bpp: at most so many bits a pixel, all of the file counted.
         psnr: decibels that the picture shall have, within 0.1.
         size: at most so many bytes.
+        effort: from 0 (fast) to 3 (a long search for what takes fewer bytes); decoding is the same.
         model: keeps `CodesTiles`; None takes the photo codec.
         strict: whether more than 8 bits are refused instead of reduced.
         exif: to be kept in the file, beginning with "Exif" as in a JPEG.
@@ -54,7 +56,7 @@ def compress(
     from imprior.tasks import photo_file as task
 
     target = task.Target(quality, bpp=bpp, psnr_db=psnr, size=size)
-    return task.encode(codec(model), image, target, extras=Extras(exif, icc), strict=strict).data
+    return task.encode(codec(model), image, target, extras=Extras(exif, icc), effort=effort, strict=strict).data
 
 
 def decompress(data: bytes, *, region: tuple[int, int, int, int] | None = None, model: Any = None) -> NDArray[np.uint8]:

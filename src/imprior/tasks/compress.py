@@ -116,8 +116,23 @@ def stored(model: CodesTiles, grid: Tensor, exactly: Exactly, rate: int) -> Tile
     return Tile("learned", rate, learned) if exact is None else Tile("lossless", 100, exact)
 
 
-def grid_of(model: CodesTiles, picture: Picture, area: Area, device: torch.device) -> Tensor:
-    """The transform of a tile, which looks at its surroundings: [1, U, h, w]."""
+def grid_of(
+    model: CodesTiles,
+    picture: Picture,
+    area: Area,
+    device: torch.device,
+    search: Callable[[Tensor, Tensor], Tensor] | None = None,
+) -> Tensor:
+    """The transform of a tile, which looks at its surroundings: [1, U, h, w].
+
+    Args:
+        model: the codec.
+        picture: uint8 [H, W, 3].
+        area: of the tile.
+        device: the model's.
+        search: makes a better one of a grid and what it shall show; the surroundings take part in it, so that tiles
+            go together at their borders.
+    """
     stride, place = model.stride, model.place
     around = -(-model.sees // stride) * stride
     height, width = picture.shape[:2]
@@ -127,6 +142,7 @@ def grid_of(model: CodesTiles, picture: Picture, area: Area, device: torch.devic
     # At the picture's right and lower edge the last pixels are repeated until the sides are whole.
     x = F.pad(x, (0, -cut.shape[1] % stride, 0, -cut.shape[0] % stride), mode="replicate")
     grid = model.transform(x)
+    grid = grid if search is None else search(grid, x)
     rows, columns = (places(model, n) for n in area.size)
     down, across = (area.top - top) // place, (area.left - left) // place
     return grid[..., down : down + rows, across : across + columns]

@@ -21,6 +21,7 @@ from imprior.data.images import check_picture, split_alpha
 from imprior.errors import BitstreamError, DataError
 from imprior.promises import CodesTiles
 from imprior.tasks import rate_control
+from imprior.tasks.coder import KEPT, STEPS, Coder, to_grey
 from imprior.tasks.compress import SIDE, Area, Tell, decompress
 from imprior.tasks.exactly import Exactly, from_png
 
@@ -96,6 +97,7 @@ def encode(
     target: Target,
     *,
     extras: Extras = NONE,
+    effort: int = 0,
     strict: bool = False,
     most_pixels: int = MOST_PIXELS,
     side: int = SIDE,
@@ -109,6 +111,7 @@ def encode(
             numbers in [0, 1], which become 8 bits.
         target: what the file shall be like.
         extras: EXIF and colour profile to keep.
+        effort: from 0 (fast) to 3 (a long search for what takes fewer bytes).
         strict: whether pictures of more than 8 bits are refused.
         most_pixels: larger pictures are refused.
         side: of a tile.
@@ -117,6 +120,8 @@ def encode(
     Raises:
         DataError: no picture, one that is refused, or a target that it can't reach.
     """
+    if not 0 <= effort < len(STEPS):
+        raise DataError(f"effort {effort}: from 0 (fast) to {len(STEPS) - 1} (small files)")
     colour, alpha = split_alpha(picture)
     check_picture(colour)
     height, width = colour.shape[:2]
@@ -132,8 +137,8 @@ def encode(
     profile = extras.profile_for(grey=grey)
     kept |= {"icc": profile} if profile else {}
     kept |= {"exif": extras.exif.removeprefix(EXIF)} if extras.exif else {}
-    keep = 0 if target == Target(target.quality) else rate_control.KEPT  # one quality is one pass
-    coder = rate_control.Coder(model, planes, side=side, grey=grey, extras=kept, tell=tell, keep=keep)
+    keep = 0 if target == Target(target.quality) else KEPT  # one quality is one pass
+    coder = Coder(model, planes, side=side, grey=grey, extras=kept, tell=tell, effort=effort, keep=keep)
     found = _reach(coder, target)
     channels = (1 if grey else 3) + (alpha is not None)
     told = "; ".join(filter(None, [f"{_bits(colour)} reduced to 8" if deep else "", found.told]))
@@ -192,7 +197,7 @@ def decode(
         found = decompress(model, photograph, region=region, tell=tell, lost=lost if salvage else None)
     except MemoryError:
         raise DataError(f"{photograph.width} x {photograph.height} pixels are too many for the memory") from None
-    colour = rate_control.to_grey(found)[..., None] if photograph.grey else found
+    colour = to_grey(found)[..., None] if photograph.grey else found
     picture = colour if parts.alpha is None else np.dstack([colour, parts.alpha])
     if picture.shape[2] == 1:
         picture = picture[..., 0]
@@ -229,7 +234,7 @@ def _parts(photograph: Photograph, area: Area, salvage: bool, missing: list[str]
     return _Parts(alpha, Extras(EXIF + exif if exif else b"", photograph.extras.get("icc", b"")))
 
 
-def _reach(coder: rate_control.Coder, target: Target) -> rate_control.Reached:
+def _reach(coder: Coder, target: Target) -> rate_control.Reached:
     if target.psnr_db is not None:
         return rate_control.at_psnr(coder, target.psnr_db)
     pixels = coder.picture.shape[0] * coder.picture.shape[1]

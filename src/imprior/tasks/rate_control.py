@@ -9,119 +9,17 @@ lies between two qualities is met by tiles of both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-from torch import Tensor
-
-from imprior.coding.container import weights_hash
-from imprior.coding.tiled import Photograph, Tile, pack
+from imprior.coding.tiled import Photograph, pack
 from imprior.errors import DataError
-from imprior.promises import CodesTiles
-from imprior.tasks.compress import (
-    SIDE,
-    Area,
-    Picture,
-    Tell,
-    areas,
-    decompress,
-    grid_of,
-    of_one_colour,
-    stored,
-)
-from imprior.tasks.exactly import Exactly
-from imprior.tasks.protocol import evaluating
+from imprior.tasks.coder import Coder
 
-KEPT = 64_000_000  # pixels whose transform is kept, five bytes for each; of larger pictures it is computed every time
 PASSES = 5  # that a search takes, about
 NEAR = 0.99  # of the wanted size is near enough
 NEAR_DB = 0.05
 PER_QUALITY = 0.023, 0.12  # what a quality adds, about: to the logarithm of the size, and to the PSNR in decibels
-
-
-class Coder:
-    """A picture that is coded at several qualities; what does not depend on them is computed once.
-
-    Args:
-        model: the codec.
-        picture: uint8 [H, W, 3].
-        side: of a tile.
-        grey: whether it is three times the same channel.
-        extras: what the file holds besides.
-        tell: is told how far the work is.
-        keep: transforms are kept of pictures of at most so many pixels.
-    """
-
-    def __init__(
-        self,
-        model: CodesTiles,
-        picture: Picture,
-        *,
-        side: int = SIDE,
-        grey: bool = False,
-        extras: dict[str, bytes] | None = None,
-        tell: Tell | None = None,
-        keep: int = KEPT,
-    ) -> None:
-        height, width = picture.shape[:2]
-        self.model, self.picture, self.tell = model, picture, tell
-        self.areas = areas(height, width, side)
-        self.empty = Photograph(weights_hash(model.decoder), width, height, side, grey, [], extras or {})
-        self.passes = 0
-        self._keep = keep
-        self._grids: dict[int, Tensor] = {}
-        self._exactly: dict[int, Exactly] = {}
-
-    def at(self, quality: int, *, of: int = 1) -> Photograph:
-        """The photograph at a quality from 0 to 100; `of` is how many there are going to be, about."""
-        tiles = []
-        total = max(of, self.passes + 1) * len(self.areas)
-        for number in range(len(self.areas)):
-            tiles.append(self._tile(number, quality))
-            if self.tell is not None:
-                self.tell(self.passes * len(self.areas) + number + 1, total)
-        self.passes += 1
-        return self.of(tiles)
-
-    def of(self, tiles: Sequence[Tile]) -> Photograph:
-        """The photograph of these tiles."""
-        return replace(self.empty, tiles=tiles)
-
-    def errors(self, photograph: Photograph) -> list[float]:
-        """The sum of squared errors of each tile, on the 8-bit scale."""
-        found = decompress(self.model, photograph)
-        if photograph.grey:
-            found = np.broadcast_to(to_grey(found)[..., None], found.shape)
-        return [_squares(area, self.picture, found) for area in self.areas]
-
-    def psnr_db(self, errors: Sequence[float]) -> float:
-        """PSNR of the picture, infinite where nothing is lost."""
-        mean = sum(errors) / self.picture.size
-        return 10 * math.log10(255**2 / mean) if mean else math.inf
-
-    def _tile(self, number: int, quality: int) -> Tile:
-        own = self.areas[number].of(self.picture)
-        flat = of_one_colour(own)
-        if flat is not None:
-            return flat
-        grid = self._grids.get(number)
-        with evaluating(self.model) as device:
-            if grid is None:
-                grid = grid_of(self.model, self.picture, self.areas[number], device)
-                if self.picture.shape[0] * self.picture.shape[1] <= self._keep:
-                    self._grids[number] = grid
-            exactly = self._exactly.setdefault(number, Exactly(own))
-            return stored(self.model, grid, exactly, quality)
-
-
-def to_grey(picture: Picture) -> Picture:
-    """The rounded mean of three channels, [H, W, 3] -> [H, W]."""
-    grey: Picture = np.empty(picture.shape[:2], np.uint8)
-    for top in range(0, len(picture), SIDE):  # sums take twice the memory of what they are of
-        rows = slice(top, top + SIDE)
-        grey[rows] = (picture[rows].sum(2, dtype=np.uint16) + 1) // 3
-    return grey
 
 
 @dataclass(frozen=True)
@@ -158,6 +56,7 @@ def at_size(coder: Coder, size: int) -> Reached:
     Raises:
         DataError: even at quality 0 it has more.
     """
+    begin = _without_search(coder, lambda: at_size(coder, size))
     found: dict[int, Photograph] = {}
     sizes: dict[int, int] = {}
 
@@ -166,7 +65,7 @@ def at_size(coder: Coder, size: int) -> Reached:
         sizes[quality] = len(pack(found[quality]))
         return math.log(sizes[quality])
 
-    low, high = _between(measure, found, math.log(size), PER_QUALITY[0], enough=-math.log(NEAR))
+    low, high = _between(measure, found, math.log(size), PER_QUALITY[0], enough=-math.log(NEAR), begin=begin)
     if low is None:
         raise DataError(f"{size:,} bytes are out of reach: at quality 0 this picture takes {sizes[0]:,}")
     if low == 100:
@@ -190,6 +89,7 @@ def at_psnr(coder: Coder, psnr_db: float) -> Reached:
     Raises:
         DataError: even quality 100 does not reach it.
     """
+    begin = _without_search(coder, lambda: at_psnr(coder, psnr_db))
     found: dict[int, Photograph] = {}
     errors: dict[int, list[float]] = {}
 
@@ -198,7 +98,7 @@ def at_psnr(coder: Coder, psnr_db: float) -> Reached:
         errors[quality] = coder.errors(found[quality])
         return coder.psnr_db(errors[quality])
 
-    low, high = _between(measure, found, psnr_db, PER_QUALITY[1], enough=NEAR_DB)
+    low, high = _between(measure, found, psnr_db, PER_QUALITY[1], enough=NEAR_DB, begin=begin)
     reached = {quality: coder.psnr_db(errors[quality]) for quality in found}
     nearest = min(reached, key=lambda quality: abs(reached[quality] - psnr_db))
     best = Reached(found[nearest], nearest, reached[nearest])
@@ -228,8 +128,27 @@ def _mixed(
     return Reached(mixed, low + better / len(tiles), coder.psnr_db(coder.errors(mixed)))
 
 
+def _without_search(coder: Coder, reach: Callable[[], Reached]) -> int:
+    """The quality that reaches a target with the least effort, which more of it is near: where to begin."""
+    if not coder.steps:
+        return 50
+    steps, coder.steps = coder.steps, 0
+    try:
+        return int(reach().quality)
+    except DataError:
+        return 50
+    finally:
+        coder.steps, coder.passes = steps, 0
+
+
 def _between(
-    measure: Callable[[int], float], found: dict[int, Photograph], target: float, slope: float, *, enough: float
+    measure: Callable[[int], float],
+    found: dict[int, Photograph],
+    target: float,
+    slope: float,
+    *,
+    enough: float,
+    begin: int = 50,
 ) -> tuple[int | None, int | None]:
     """The largest quality that measures at most the target, and the next one; None where there is none.
 
@@ -238,7 +157,7 @@ def _between(
     """
     known: dict[int, float] = {}
     low, high = -1, 101
-    quality = 50
+    quality = begin
     while high - low > 1:
         known[quality] = value = measure(quality)
         if value <= target:
@@ -264,7 +183,3 @@ def _next(known: dict[int, float], low: int, high: int, target: float, slope: fl
     else:
         guess = high + (target - known[high]) / slope - 1
     return min(max(round(guess), low + 1), high - 1)
-
-
-def _squares(area: Area, wanted: Picture, found: Picture) -> float:
-    return float(np.square(area.of(wanted).astype(np.int32) - area.of(found)).sum(dtype=np.int64))
