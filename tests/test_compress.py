@@ -10,6 +10,7 @@ from PIL import Image
 from imprior.coding.tiled import Photograph, Tile, pack, unpack
 from imprior.errors import BitstreamError
 from imprior.tasks.compress import Area, areas, compress, decompress
+from imprior.tasks.exactly import Exactly, from_png
 from test_codec_whole import made
 from toys import TiledLevels
 
@@ -149,3 +150,15 @@ def test_areas_tile_a_picture():
     for area in areas(300, 520, 256):
         area.of(covered)[...] += 1
     assert (covered == 1).all() and len(areas(300, 520, 256)) == 6
+
+
+def test_large_tiles_without_loss_are_found_from_a_part_of_their_rows():
+    drawn = np.full((700, 700, 3), 250, np.uint8)
+    for row in range(20, 680, 30):  # like lines of text
+        drawn[row : row + 12, 50:650:7] = np.random.default_rng(row).integers(0, 2, (12, 86, 1)) * 200
+    exact = Exactly(drawn)
+    size = len(exact.data)
+    assert exact.within(size) == exact.data and exact.within(size - 1) is None
+    assert np.array_equal(from_png(exact.data, (700, 700)), drawn)
+    noise = Exactly(picture(700, 700))
+    assert noise.within(10_000) is None and "data" not in vars(noise)

@@ -15,6 +15,7 @@ from imprior.data.images import BROKEN
 from imprior.errors import BitstreamError
 
 Pixels = NDArray[np.uint8]
+BAND = 16  # rows
 HEAD = 8  # bytes of a PNG before its first chunk
 
 
@@ -30,8 +31,11 @@ class Exactly:
         return _png(self.pixels, 9)
 
     @cached_property
-    def _about(self) -> int:
-        return len(_png(self.pixels, 1))
+    def _about(self) -> float:
+        """How many bytes the fastest compression takes: of large tiles estimated from a band of rows in eight."""
+        rows = len(self.pixels)
+        some = np.arange(rows) // BAND % 8 == 3 if rows >= 32 * BAND else np.ones(rows, bool)
+        return len(_png(self.pixels[some], 1)) * rows / int(some.sum())
 
     def within(self, most: int) -> bytes | None:
         """The bytes, if they are at most so many."""
