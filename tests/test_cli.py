@@ -207,6 +207,22 @@ def test_rd_curve_measures_models_beside_codecs(
     assert out.stat().st_size > 1000
 
 
+def test_rd_curve_of_pictures_of_different_sizes_as_a_page(
+    imprior: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, form in (("a", (20, 30, 3)), ("b", (30, 20, 3))):
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, form, np.uint8)).save(tmp_path / f"{name}.png")
+    page = tmp_path / "rd.html"
+    given = ["rd-curve", tmp_path, "--codecs", "png,jpeg", "--report", page]
+    done = imprior(*given, "--mode", "image", "--json")
+    assert done.code == 0 and json.loads(done.out)["protocol"]["shape"] == [3, None, None]
+    text = page.read_text()
+    assert "A file for each image" in text and "quality 85" in text and "data:image/svg" in text
+    assert "--mode image" in imprior(*given).line
+    monkeypatch.setattr(runs, "embedded", dict)
+    assert "photo-codec" in imprior("rd-curve", tmp_path, "--codecs", "imprior", "--mode", "image").line
+
+
 def test_train_takes_overrides_and_says_what_it_did(imprior: Command, bars: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = imprior("train", "mnist-vae", *SMALL_VAE, *SHORT, "objective.beta=4", "--seed", 7, "--data", bars, "-o", out,

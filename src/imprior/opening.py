@@ -50,7 +50,9 @@ def model(given: Any, promise: type | None = None) -> Opened:
     return opened
 
 
-def images(given: Given, data: Data, *, split: Split | None = None, limit: int | None = None) -> Images:
+def images(
+    given: Given, data: Data, *, split: Split | None = None, limit: int | None = None, whole: bool = False
+) -> Images:
     """Prepare images as `data` says, crops taken from the centre.
 
     Args:
@@ -58,10 +60,12 @@ def images(given: Given, data: Data, *, split: Split | None = None, limit: int |
         data: the model's.
         split: part of the source; None is its test part where it has one, else all of it.
         limit: at most so many, the first ones.
+        whole: whether images may differ in size, and are not cropped.
 
     Raises:
         DataError: nothing there, or nothing that can be used as asked.
     """
+    data = replace(data, crop=1) if whole else data  # where there are crops to be taken, sizes may differ
     if isinstance(given, Images):
         found = given
     elif isinstance(given, Tensor):
@@ -77,7 +81,7 @@ def images(given: Given, data: Data, *, split: Split | None = None, limit: int |
         found = replace(
             found, pixels=found.pixels[:limit], labels=None if found.labels is None else found.labels[:limit]
         )
-    return _centred(found, data.crop) if data.crop is not None else found
+    return _centred(found, data.crop) if data.crop is not None and not whole else found
 
 
 def batch(given: Given, data: Data, *, split: Split | None = None, limit: int | None = None) -> Tensor:

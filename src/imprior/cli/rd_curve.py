@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "rd-curve",
     "Train and judge",
     "imprior rd-curve digits --models mnist-ae-conv,mnist-vae,mnist-pca --codecs png,webp,jpeg -o curve.png",
+    "imprior rd-curve photos/ --codecs imprior,jpeg,webp,avif --mode image --report rd.html",
     "imprior rd-curve DIR --codecs png,gif,webp,jpeg,jpeg2000,jxl,huffman,lzw,rle --mode image --json",
 )
 @click.argument("source", metavar="SRC")
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
     type=click.Choice(["image", "set", "both"]),
     default="both",
     show_default=True,
-    help="A file for each image, one for all of them, or both.",
+    help="A file for each image (which may differ in size), one for all of them, or both.",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Only the first so many.")
 @split()
 @click.option("-o", "--out", metavar="OUT", type=click.Path(path_type=Path), help="Plot to write (.png, .svg).")
+@click.option("--report", metavar="PAGE", type=click.Path(path_type=Path), help="The same as a page (.html).")
 @as_json()
 def command(
     source: str,
@@ -50,6 +52,7 @@ def command(
     limit: int,
     split: Split | None,
     out: Path | None,
+    report: Path | None,
     as_json: bool,
 ) -> None:
     """Compress images by models and by classical codecs.
@@ -67,10 +70,41 @@ def command(
     if out is not None and kind is not None:
         runs.write_bytes(out, _plot(found, modes[mode][-1], kind))
         note(f"{out}: rate-distortion curves")
+    if report is not None:
+        runs.write_text(report, _page(found, modes[mode]))
+        note(f"{report}: curves and figures")
     if as_json:
         emit(found.record())
     else:
         print(found.markdown())
+
+
+def _page(found: RateDistortion, modes: tuple[Mode, ...]) -> str:
+    """Curves and all figures on one page."""
+    from imprior.report.page import Picture, Section, Table, render
+
+    titles = {"image": "A file for each image", "set": "One file for all"}
+    heads = ["codec", "setting", "bits/pixel", "PSNR [dB]", "encoding [ms]", "decoding [ms]"]
+    sections = []
+    for mode in modes:
+        rows = [
+            (
+                p.codec,
+                p.setting,
+                round(p.bits_per_pixel, 4),
+                None if p.lossless else round(p.psnr_db, 2),
+                round(1000 * p.encode_seconds, 2),
+                round(1000 * p.decode_seconds, 2),
+            )
+            for p in found.points
+            if p.mode == mode
+        ]
+        drawn = Picture(_plot(found, mode, "svg"), "Bits per pixel and PSNR, of files that were read back")
+        sections.append(
+            Section(titles[mode], [drawn, Table(heads, rows, "Means over the images; without loss: no PSNR")])
+        )
+    lead = f"{found.images:,} images. Headers and checksums are counted; tables that belong to a model are not."
+    return render("Rate and distortion", sections, lead=lead)
 
 
 def _plot(found: RateDistortion, mode: Mode, kind: Kind) -> bytes:

@@ -142,7 +142,8 @@ def rd_curve(
     """Bytes and PSNR of learned and classical codecs at all their settings, by real files that are read back.
 
     Args:
-        data: images of one size, 8 bits a channel; prepared as the first model's recipe says.
+        data: images, 8 bits a channel, prepared as the first model's recipe says; without models they may differ in
+            size, if each is a file of its own.
         models: each keeps `Codes`.
         codecs: names of codecs: imprior (the photo codec), png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw,
             rle.
@@ -164,7 +165,8 @@ def rd_curve(
     from imprior.tasks import rate_distortion as task
 
     opened = [opening.model(given) for given in models]
-    images = opening.images(data, opened[0].data if opened else Data(), split=split, limit=limit)
+    how = opened[0].data if opened else Data()
+    images = opening.images(data, how, split=split, limit=limit, whole=not opened)
     named = {one.name: one.model for one in opened}
     known = [photo_file.as_codec(codec()) if name == photo_file.NAME else name for name in codecs]
     return task.run(named, images, codecs=known, modes=modes, progress=progress)

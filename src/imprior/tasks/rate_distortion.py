@@ -26,7 +26,7 @@ from imprior.data.batches import Images, as_float
 from imprior.errors import DataError
 from imprior.metrics.psnr import psnr_db
 from imprior.promises import Codes, require
-from imprior.tasks.protocol import evaluating, same_size
+from imprior.tasks.protocol import evaluating
 
 Mode = Literal["image", "set"]
 MODES: tuple[Mode, ...] = ("image", "set")
@@ -70,13 +70,13 @@ class RateDistortion:
     Attributes:
         points: by mode, then codec, then setting (worst picture first).
         images: how many.
-        shape: (channels, height, width) of each.
+        shape: (channels, height, width) of each; height and width None where they differ.
         data: fingerprint of the images, or "".
     """
 
     points: tuple[Point, ...]
     images: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, int | None, int | None]
     data: str
 
     def curve(self, codec: str, mode: Mode) -> tuple[Point, ...]:
@@ -114,7 +114,8 @@ def run(
 
     Args:
         models: by name; each keeps `Codes` and is for images of this shape.
-        images: of one size, 8 bits a channel; or float32 [N, C, H, W] in [0, 1] of whole 8-bit levels.
+        images: 8 bits a channel, of one size unless each is a file of its own; or float32 [N, C, H, W] in [0, 1] of
+            whole 8-bit levels.
         codecs: names of classical codecs (`coding.classical.CODECS`), or codecs.
         modes: which of "image" and "set".
         limit: take the first so many images only.
@@ -122,21 +123,29 @@ def run(
 
     Raises:
         CapabilityError: a model does not keep `Codes`, or its tables are not fitted.
-        DataError: no images, of different sizes or of another shape than a model's, not of 8 bits; an unknown codec.
+        DataError: no images, of different sizes in one file, of another shape than a model's, not of 8 bits; an
+            unknown codec.
         MissingExtraError: a codec's library is not installed.
     """
-    x = as_float(same_size(images)[:limit] if isinstance(images, Images) else images[:limit]).cpu()
+    given = images.pixels if isinstance(images, Images) else images
+    x = [as_float(given[i : i + 1] if isinstance(given, Tensor) else given[i][None]).cpu() for i in range(len(given))]
+    x = x[:limit]
     if len(x) == 0:
         raise DataError("no images to compress")
-    check_levels(x, 256)
-    wanted = [codec(given) if isinstance(given, str) else given for given in codecs]
-    channels = x.shape[1]
+    for image in x:
+        check_levels(image, 256)
+    same = len({image.shape for image in x}) == 1
+    if "set" in modes and not same:
+        raise DataError("images of different sizes don't go into one file: a file for each (--mode image) does")
+    wanted = [codec(one) if isinstance(one, str) else one for one in codecs]
+    _, channels, height, width = x[0].shape
     if wanted and channels not in (1, 3):
         raise DataError(f"classical codecs want 1 or 3 channels, these images have {channels}")
     learned = {name: require(model, Codes, name=name) for name, model in models.items()}  # type: ignore[type-abstract]
     for name, model in learned.items():
-        if any(mine not in (None, given) for mine, given in zip(model.shape, x.shape[1:], strict=True)):
-            raise DataError(f"the images are {tuple(x.shape[1:])}, but {name} is for {model.shape} (channels first)")
+        for shape in {image.shape[1:] for image in x}:
+            if any(mine not in (None, theirs) for mine, theirs in zip(model.shape, shape, strict=True)):
+                raise DataError(f"the images are {tuple(shape)}, but {name} is for {model.shape} (channels first)")
     total = len(modes) * (sum(m.rates for m in learned.values()) + sum(len(c.qualities) for c in wanted))
     points: list[Point] = []
 
@@ -150,56 +159,61 @@ def run(
             with evaluating(model) as device:
                 weights = weights_hash(model)
                 for rate in range(model.rates):
-                    add(_learned(name, model, x.to(device), rate, mode, weights))
+                    add(_learned(name, model, [image.to(device) for image in x], rate, mode, weights))
         for each in wanted:
             for quality in each.qualities:
                 add(_classical(each, x, quality, mode))
     fingerprint = images.fingerprint if isinstance(images, Images) else ""
-    return RateDistortion(tuple(points), len(x), (x.shape[1], x.shape[2], x.shape[3]), fingerprint)
+    size = (height, width) if same else (None, None)
+    return RateDistortion(tuple(points), len(x), (channels, *size), fingerprint)
 
 
-def _learned(name: str, model: Codes, x: Tensor, rate: int, mode: Mode, weights: bytes) -> Point:
-    pieces = list(x[:, None]) if mode == "image" else [x]
+def _learned(name: str, model: Codes, x: list[Tensor], rate: int, mode: Mode, weights: bytes) -> Point:
+    pieces = x if mode == "image" else [torch.cat(x)]
     start = time.perf_counter()
     files = [compress(model, piece, rate, weights=weights) for piece in pieces]
     middle = time.perf_counter()
-    back = torch.cat([decompress(model, file, weights=weights) for file in files])
+    decoded = [decompress(model, file, weights=weights) for file in files]
     times = ((middle - start) / len(x), (time.perf_counter() - middle) / len(x))
+    back = decoded if mode == "image" else list(torch.split(decoded[0], 1))
     psnr = _psnr(x, back, name if model.lossless else None)
     return Point(name, f"rate {rate}", mode, True, model.lossless, _bits_per_pixel(x, files), psnr, *times)
 
 
-def _classical(codec: Codec, x: Tensor, quality: Quality, mode: Mode) -> Point:
-    channels = x.shape[1]
-    pictures = [_picture(image) for image in x] if mode == "image" else [_picture(mosaic(x))]
+def _classical(codec: Codec, x: list[Tensor], quality: Quality, mode: Mode) -> Point:
+    channels = x[0].shape[1]
+    pictures = [_picture(image[0]) for image in x] if mode == "image" else [_picture(mosaic(torch.cat(x)))]
     start = time.perf_counter()
     files = [codec.encode(picture, quality) for picture in pictures]
     middle = time.perf_counter()
     decoded = [codec.decode(file, channels) for file in files]
     times = ((middle - start) / len(x), (time.perf_counter() - middle) / len(x))
-    back = torch.stack([_image(picture) for picture in decoded])
+    back = [_image(picture)[None] for picture in decoded]
     if mode == "set":
-        back = cut(back[0], x.shape)
+        back = list(torch.split(cut(back[0][0], torch.cat(x).shape), 1))
     lossless = codec.lossless(quality, channels)
     psnr = _psnr(x, back, codec.name if lossless else None)
     label = codec.label(quality, channels)
     return Point(codec.name, label, mode, False, lossless, _bits_per_pixel(x, files), psnr, *times)
 
 
-def _bits_per_pixel(x: Tensor, files: Sequence[bytes]) -> float:
-    n, _, height, width = x.shape
-    return 8 * sum(map(len, files)) / (n * height * width)
+def _bits_per_pixel(x: list[Tensor], files: Sequence[bytes]) -> float:
+    return 8 * sum(map(len, files)) / sum(image.shape[2] * image.shape[3] for image in x)
 
 
-def _psnr(x: Tensor, back: Tensor, lossless: str | None) -> float:
+def _psnr(x: list[Tensor], back: list[Tensor], lossless: str | None) -> float:
     """Mean PSNR; `lossless` is the name of a codec that must give every level back."""
     if lossless is not None:
-        assert torch.equal((255 * x).round(), (255 * back).round()), f"{lossless} is said to be lossless and is not"
+        same = (torch.equal((255 * a).round(), (255 * b).round()) for a, b in zip(x, back, strict=True))
+        assert all(same), f"{lossless} is said to be lossless and is not"
         return math.inf
     # An image that happens to come back equal counts as if one level of one pixel were off by one: else a single
     # blank image would make the mean infinite.
-    most = 10 * math.log10(255**2 * x[0].numel())
-    return float(psnr_db(x, back.to(x.device)).clamp_max(most).mean())
+    found = [
+        min(float(psnr_db(a, b.to(a.device))), 10 * math.log10(255**2 * a.numel()))
+        for a, b in zip(x, back, strict=True)
+    ]
+    return sum(found) / len(found)
 
 
 def mosaic(x: Tensor) -> Tensor:
