@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from imprior.distributions.quantised import LogisticTables, between, gaussian_bits, noisy, straight_through
 from imprior.errors import RecipeError
 from imprior.models.codec_files import STRIDE, CodesPhotographs
-from imprior.models.codec_whole import WholeHalf
+from imprior.models.codec_whole import Way, WholeHalf
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis, Transforms, principal_blocks
 from imprior.nn.convolutional import Pad, convolution, doubling
 from imprior.promises import Shape, check_shape
@@ -86,24 +86,6 @@ class Transmission:
     x: Tensor
 
 
-@dataclass(frozen=True)
-class Way:
-    """What images become inside the codec.
-
-    Attributes:
-        bits, side_bits: as of `Transmission`.
-        side: rounded z [N, side, h/4, w/4].
-        inputs: what the context of each slice was given, [N, …, h, w].
-        coefficients: what arrives, in units of spreads, [N, U, h, w].
-    """
-
-    bits: Tensor
-    side_bits: Tensor
-    side: Tensor
-    inputs: list[Tensor]
-    coefficients: Tensor
-
-
 class PhotoCodec(CodesPhotographs):
     """Keeps CodesTiles (after training) and Calibrates; trained in floating point, decoded in whole numbers."""
 
@@ -115,7 +97,7 @@ class PhotoCodec(CodesPhotographs):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.slices = config, config.slices
         channels, units, hyper = config.shape[0], config.transforms.units, config.hyper
         self.shape: Shape = (channels, None, None)
         self.register_buffer("basis", torch.eye(units, channels * BLOCK**2))
@@ -205,7 +187,7 @@ class PhotoCodec(CodesPhotographs):
         side_bits = self.side.bits(noisy(z, rng), level).sum((1, 2, 3))
         side = straight_through(z)
         known, inputs, bits, place = [told, self.from_side(side)], [], side_bits, 0
-        for own, context in zip(self.config.slices, self.contexts, strict=True):
+        for own, context in zip(self.slices, self.contexts, strict=True):
             here = slice(place, place + own)
             inputs.append(torch.cat(known, 1))
             mean, log_scale = context(inputs[-1]).float().chunk(2, 1)

@@ -13,14 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from imprior.errors import CapabilityError, ImpriorError
-from imprior.models.codec_whole import RATES, WholeHalf, to_side_integers
+from imprior.models.codec_whole import RATES, Way, WholeHalf, to_side_integers
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis
 from imprior.nn.convolutional import Pad
 from imprior.promises import Latents, Shape, Sink, Source, check_shape
 from imprior.randomness import generator
-
-if TYPE_CHECKING:
-    from imprior.models.codec import Config, Way
 
 STRIDE = 64  # pixels to a side of a place of z
 SEARCH_STEP = 0.2  # of a cell, the first step of a search
@@ -37,7 +34,7 @@ class CodesPhotographs(nn.Module):
     rates = RATES
     anchors: int
     shape: Shape
-    config: Config
+    slices: tuple[int, ...]
     basis: Tensor
     spread: Tensor
     log_gain: nn.Parameter
@@ -114,7 +111,7 @@ class CodesPhotographs(nn.Module):
             z = to_side_integers(self.to_side(torch.cat([grid, level], 1)))
             known = self._known(z, rate)
             ks, tables = [], []
-            for number, wanted in enumerate(torch.split(grid, list(self.config.slices), 1)):
+            for number, wanted in enumerate(torch.split(grid, list(self.slices), 1)):
                 mean, table = self.whole.expected(number, known, rate)
                 ks.append(self.whole.nearest(number, wanted, mean, table, rate))
                 tables.append(table.int())
@@ -146,7 +143,7 @@ class CodesPhotographs(nn.Module):
         """Put z, then the coefficients slice by slice."""
         z, k, table, _ = latents.blocks
         self.whole.put_side(z, rate, sink)
-        for ks, tables in zip(*(torch.split(t, list(self.config.slices), 1) for t in (k, table)), strict=True):
+        for ks, tables in zip(*(torch.split(t, list(self.slices), 1) for t in (k, table)), strict=True):
             self.whole.put(ks, tables.long(), sink)
 
     def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
@@ -161,7 +158,7 @@ class CodesPhotographs(nn.Module):
         ks, tables = [], []
         with torch.no_grad():
             known = self._known(z, rate)
-            for number in range(len(self.config.slices)):
+            for number in range(len(self.slices)):
                 mean, table = self.whole.expected(number, known, rate)
                 ks.append(self.whole.get(table, source))
                 tables.append(table.int())

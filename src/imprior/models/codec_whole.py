@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +25,8 @@ from imprior.errors import BitstreamError, RunError
 from imprior.exact.arithmetic import rescale
 from imprior.exact.layers import STREAM
 from imprior.exact.network import FRACTION, Whole
-from imprior.nn.block_transform import BLOCK
+from imprior.nn.block_transform import BLOCK, Synthesis
 from imprior.promises import Sink, Source
-
-if TYPE_CHECKING:
-    from imprior.models.codec import PhotoCodec, Way
 
 RATES = 101  # quality levels of a file, 0 to 100
 MEAN = 6  # binary places of means, in cells
@@ -42,6 +40,37 @@ LOG = 20  # binary places of table numbers
 MOST = 255  # coefficients further from their mean (in cells) are written behind an escape symbol
 SIDE_MOST = 31  # the same of z
 LIMIT = (1 << 15) - 1  # further still is not written
+
+
+@dataclass(frozen=True)
+class Way:
+    """What images become inside the codec.
+
+    Attributes:
+        bits, side_bits: [N], what they cost, and what z alone costs.
+        side: rounded z [N, side, h/4, w/4].
+        inputs: what the context of each slice was given, [N, …, h, w].
+        coefficients: what arrives, in units of spreads, [N, U, h, w].
+    """
+
+    bits: Tensor
+    side_bits: Tensor
+    side: Tensor
+    inputs: list[Tensor]
+    coefficients: Tensor
+
+
+class Trained(Protocol):
+    """A trained codec, of which the whole-number half is made."""
+
+    basis: Tensor
+    spread: Tensor
+    log_gain: nn.Parameter
+    slices: tuple[int, ...]
+    side: LogisticTables
+    from_side: nn.Sequential
+    contexts: nn.ModuleList
+    synthesis: Synthesis
 
 
 class WholeHalf(nn.Module):
@@ -59,19 +88,18 @@ class WholeHalf(nn.Module):
     side_tables: Tensor
     scale_tables: Tensor
 
-    def __init__(self, codec: PhotoCodec) -> None:
+    def __init__(self, codec: Trained) -> None:
         super().__init__()
-        config = codec.config
-        units, channels = config.transforms.units, config.shape[0]
-        self.slices, self.side = config.slices, config.side
+        anchors, self.side, _ = codec.side.logits.shape
+        units, pixels = codec.basis.shape  # of a block, in all channels
+        self.slices = codec.slices
         self.from_side = Whole(codec.from_side)
         self.contexts = nn.ModuleList(Whole(cast(nn.Sequential, context)) for context in codec.contexts)
         self.deep = Whole(codec.synthesis.deep)
         self.register_buffer("unit", torch.zeros(RATES, units, dtype=torch.int32))
         self.register_buffer("inverse", torch.zeros(RATES, units, dtype=torch.int32))
         self.register_buffer("offset", torch.zeros(RATES, units, dtype=torch.int32))
-        self.register_buffer("linear", torch.zeros(channels * BLOCK**2, units, dtype=torch.int32))
-        anchors = len(codec.log_gain)
+        self.register_buffer("linear", torch.zeros(pixels, units, dtype=torch.int32))
         self.register_buffer("side_tables", torch.zeros(anchors * self.side, 2 * SIDE_MOST + 3, dtype=torch.int32))
         self.register_buffer("scale_tables", torch.zeros(SCALES, 2 * MOST + 3, dtype=torch.int32))
 
@@ -81,7 +109,7 @@ class WholeHalf(nn.Module):
         return bool(self.scale_tables.any())
 
     @torch.no_grad()
-    def adopt(self, codec: PhotoCodec, seen: Sequence[Way]) -> None:
+    def adopt(self, codec: Trained, seen: Sequence[Way]) -> None:
         """Take over trained weights.
 
         Args:
