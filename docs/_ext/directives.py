@@ -36,7 +36,7 @@ LANGUAGES = {"language": lambda given: directives.choice(given, ("en", "zh"))}
 class Made(SphinxDirective):
     """A directive whose content is Markdown that is made when the docs are built."""
 
-    optional_arguments = 20
+    optional_arguments = 40
     final_argument_whitespace = False
     option_spec: ClassVar[Any] = LANGUAGES
     headings = False
