@@ -16,6 +16,7 @@ import torch
 from imprior import loading, opening, packing, recipes, runs
 from imprior.data import prepare
 from imprior.data.batches import Images
+from imprior.data.settings import Corruption
 from imprior.fit.finish import calibration
 from imprior.promises import Calibrates, Classifies, Denoises, Encodes, Scores
 from imprior.tasks import classify, evaluate
@@ -56,7 +57,9 @@ def figures(model: Any, judged: Images, recipe: recipes.Recipe, samples: int) ->
         return classify.run(model, judged).record()
     if not isinstance(model, Scores | Encodes | Denoises):
         return {}
-    corruption = recipe.data.corruption if recipe.data.corruption.kind != "none" else None
+    corruption = recipe.data.corruption if recipe.data.corruption.kind not in ("none", "photographic") else None
+    if corruption is None and not isinstance(model, Scores | Encodes):
+        corruption = Corruption("gaussian", 25 / 255, 25 / 255)  # what denoisers of photographs are mostly asked
     return evaluate.run(model, judged, samples=samples, corruption=corruption).record()
 
 
