@@ -164,8 +164,11 @@ def test_what_cannot_be_coded_is_refused(model):
 
 
 def test_damaged_weights_are_refused():
-    damaged = build(EXAMPLES["codec"])
-    damaged.whole.prove()
-    damaged.whole.scale_tables[3, 7] = -1
-    with pytest.raises(RunError, match="tables"):
-        damaged.whole.prove()
+    sound = build(EXAMPLES["codec"])
+    sound.analyse(smooth(1), 0)
+    for name, value, words in (("scale_tables", -1, "tables"), ("linear", 2**31 - 1, "2\\^52")):
+        damaged = EXAMPLES["codec"].config.build()
+        state = sound.state_dict()
+        damaged.load_state_dict(state | {f"whole.{name}": torch.full_like(state[f"whole.{name}"], value)})
+        with pytest.raises(RunError, match=words):
+            damaged.analyse(smooth(1), 0)

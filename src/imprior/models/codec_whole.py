@@ -90,6 +90,7 @@ class WholeHalf(nn.Module):
 
     def __init__(self, codec: Trained) -> None:
         super().__init__()
+        self._proved = False
         anchors, self.side, _ = codec.side.logits.shape
         units, pixels = codec.basis.shape  # of a block, in all channels
         self.slices = codec.slices
@@ -105,8 +106,17 @@ class WholeHalf(nn.Module):
 
     @property
     def ready(self) -> bool:
-        """Whether it was filled."""
-        return bool(self.scale_tables.any())
+        """Whether it was filled.
+
+        Raises:
+            RunError: with what breaks a bound.
+        """
+        if not self.scale_tables.any():
+            return False
+        if not self._proved:
+            self.prove()
+            self._proved = True
+        return True
 
     @torch.no_grad()
     def adopt(self, codec: Trained, seen: Sequence[Way]) -> None:
@@ -116,6 +126,7 @@ class WholeHalf(nn.Module):
             codec: in float32.
             seen: what became of training images, which tells how large activations are.
         """
+        self._proved = False
         spread = codec.spread.double()
         gain = between(codec.log_gain.double(), _levels(len(codec.log_gain))).exp()  # [R,U]
         self.unit.copy_(torch.round(spread * gain * (1 << UNIT)).clamp(1, 1 << 24))
@@ -229,6 +240,10 @@ class WholeHalf(nn.Module):
             raise RunError("the linear synthesis breaks its bound of 2^52: damaged weights")
         self._scales()
         self._sides()
+
+    def _load_from_state_dict(self, *arguments: object) -> None:
+        self._proved = False
+        super()._load_from_state_dict(*arguments)  # type: ignore[arg-type]
 
     def _here(self, number: int) -> slice:
         start = sum(self.slices[:number])
