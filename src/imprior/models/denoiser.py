@@ -57,6 +57,7 @@ class Denoiser(nn.Module):
 
     levels: int | None = None
     classes: int | None = None
+    fast = True  # whether to compute in bfloat16 where that is native, when no gradient is wanted
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -89,7 +90,7 @@ class Denoiser(nn.Module):
         level = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
         level = level.view(-1, 1, 1, 1).expand(len(y), 1, *y.shape[2:]) if level.ndim < 4 else level
         # Training says itself in which precision it computes.
-        fast = not torch.is_grad_enabled() and y.dtype == torch.float32 and fast_bfloat16(y)
+        fast = self.fast and not torch.is_grad_enabled() and y.dtype == torch.float32 and fast_bfloat16(y)
         with torch.autocast(y.device.type, torch.bfloat16) if fast else nullcontext():
             noise = self.network(torch.cat([y, level], 1)).to(y.dtype)
         return torch.where(level > 0, y - noise, y)

@@ -37,7 +37,7 @@ from imprior.tasks.protocol import evaluating
 STEPS = 24
 # Chosen on eight training photographs with photo-denoiser; to be chosen anew for another one.
 STRONGEST, WEAKEST = 25 / 255, 3 / 255
-KEPT = 0.95  # of the push, from step to step
+KEPT = 0.9  # of the push, from step to step
 NEAR = 8  # pixels from a hole, as far as there is a push
 SWEEPS = 16  # of the start, at each size
 TILE = 1024  # side of what a denoiser is given at a time, its surroundings not counted
