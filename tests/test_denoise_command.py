@@ -40,7 +40,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     real = opening.model
 
     def model(given: object, promise: type | None = None) -> object:
-        return SimpleNamespace(model=TOY) if given in ("non-local-means", "toy") else real(given, promise)
+        return SimpleNamespace(model=TOY) if given in ("non-local-means", "toy", COLOUR, GREY) else real(given, promise)
 
     monkeypatch.setattr(opening, "model", model)
 
