@@ -107,6 +107,32 @@ def check_place(path: Path) -> None:
         raise RunError(f"can't write {path}: {folder} is not a folder that can be written to")
 
 
+def left(
+    inputs: tuple[Path, ...], everything: Sequence[Job], mine: Sequence[Job], *, force: bool, apart: Sequence[Path] = ()
+) -> tuple[list[Job], list[Job]]:
+    """Which jobs are to be done, and which of several were finished before, once all places are found to be good.
+
+    Args:
+        inputs: as of `plan`; what is there already of a single one is written anew.
+        everything: what `plan` gave, whose inputs must not be written over.
+        mine: the part of it that is done here.
+        force: write over inputs, and do finished jobs again.
+        apart: places besides the jobs' targets that are written to.
+
+    Raises:
+        DataError: an input would be written over.
+        RunError: a place can't be written to.
+    """
+    if not force:
+        keep_inputs((job.source for job in everything), [*(job.target for job in mine), *apart])
+    for path in [job.target for job in mine[:1] if str(job.target) != "-"] + list(apart[:1]):
+        check_place(path)
+    several = len(inputs) > 1 or inputs[0].is_dir()
+    finished = [job for job in mine if several and not force and job.target.exists()]
+    done = {job.place for job in finished}
+    return [job for job in mine if job.place not in done], finished
+
+
 def each(
     jobs: Sequence[Job],
     work: Work,

@@ -11,7 +11,7 @@ import click
 
 from imprior.cli._options import as_json, count, max_pixels, shard, verb
 from imprior.cli._output import note, table
-from imprior.cli._pictures import Job, Tell, check_place, each, keep_inputs, plan
+from imprior.cli._pictures import Job, Tell, each, left, plan
 from imprior.coding.tiled import SUFFIX
 from imprior.errors import DataError
 
@@ -91,12 +91,7 @@ def command(
     everything = plan(inputs, out, otherwise=SUFFIX, kept=(), writes=(SUFFIX,))
     several = len(inputs) > 1 or inputs[0].is_dir()
     mine = everything[shard[0] - 1 :: shard[1]]
-    if not force:
-        keep_inputs((job.source for job in everything), (job.target for job in mine))
-    for job in mine[:1]:
-        if str(job.target) != "-":
-            check_place(job.target)
-    finished = [job for job in mine if several and not force and job.target.exists()]
+    jobs_left, finished = left(inputs, everything, mine, force=force)
 
     import torch
 
@@ -123,7 +118,7 @@ def command(
 
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     each(
-        [job for job in mine if job not in finished],
+        jobs_left,
         work,
         out,
         label="compressing",

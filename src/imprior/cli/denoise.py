@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imprior.cli._options import Shard, as_json, count, verb
-from imprior.cli._pictures import Job, Tell, check_place, each, keep_inputs, plan
+from imprior.cli._pictures import Job, Tell, each, left, plan
 from imprior.errors import DataError
 
 if TYPE_CHECKING:
@@ -92,11 +92,7 @@ def command(
     several = len(inputs) > 1 or inputs[0].is_dir()
     mine = everything[shard[0] - 1 :: shard[1]]
     looks = _looks(compare, mine, several)
-    if not force:
-        keep_inputs((job.source for job in everything), [*(job.target for job in mine), *looks.values()])
-    for path in [job.target for job in mine[:1] if str(job.target) != "-"] + list(looks.values())[:1]:
-        check_place(path)
-    finished = [job for job in mine if several and not force and job.target.exists()]
+    jobs_left, finished = left(inputs, everything, mine, force=force, apart=list(looks.values()))
     opened = cache(lambda name: opening.model(name, Denoises).model)
     if model is not None:
         opened(model)
@@ -117,7 +113,7 @@ def command(
 
     torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
     each(
-        sorted(set(mine) - set(finished), key=lambda job: job.place),
+        jobs_left,
         work,
         out,
         label="denoising",
