@@ -11,11 +11,10 @@ import numpy_decoder as plain
 from imprior.coding import container, tiled
 from imprior.coding.entropy import Decoder, Encoder
 from imprior.errors import BitstreamError
-from imprior.tasks.compress import compress
 from imprior.tasks.photo_file import Target, encode
 from test_codec_whole import made
 from test_coding import draw, some_tables
-from test_compress import SIDE, picture
+from test_compress import SIDE, coded, picture
 
 
 def rng(seed=0):
@@ -41,7 +40,7 @@ def test_the_hash(codec):
 @pytest.mark.parametrize("quality", [0, 37, 50, 100])
 def test_the_same_integers(codec, quality):
     given = picture(70, 130, seed=quality)
-    (tile,) = compress(codec, given, quality).tiles
+    (tile,) = coded(codec, given, quality).tiles
     assert tile.kind == "learned"
     ours = codec.read(Decoder(tile.payload), (1, 3, 70, 130), quality)
     theirs = plain.integers(tile.payload, 70, 130, quality, weights(codec))
@@ -59,14 +58,14 @@ def test_the_same_pixels(codec, height, width):
         given[:256, 256:512] = np.arange(256)[:, None, None]  # a lossless tile among learned ones
         given[:100, 512:] = 0
         given[256:, 512:] = (1, 2, 3)
-    data = tiled.pack(compress(codec, given, 60, side=SIDE))
+    data = tiled.pack(coded(codec, given, 60, side=SIDE))
     if height == 300:
         assert {tile.kind for tile in tiled.unpack(data).tiles} == set(tiled.KINDS)
     assert np.array_equal(plain.decode(data, weights(codec)), package.decompress(data, model=codec))
 
 
 def test_the_same_pixels_where_all_tiles_have_all_neighbours(codec):
-    data = tiled.pack(compress(codec, picture(560, 520), 30, side=SIDE))
+    data = tiled.pack(coded(codec, picture(560, 520), 30, side=SIDE))
     assert np.array_equal(plain.decode(data, weights(codec)), package.decompress(data, model=codec))
 
 

@@ -11,11 +11,11 @@ from imprior.errors import DataError
 from imprior.models.codec import LEVELS
 from imprior.tasks import coder, photo_file, rate_control, rate_distortion
 from imprior.tasks.coder import Coder, to_grey
-from imprior.tasks.compress import compress, decompress
+from imprior.tasks.compress import decompress
 from imprior.tasks.photo_file import Target, as_codec, decode, encode
 from imprior.tasks.rate_control import at_psnr, at_quality, at_size
 from test_codec_whole import made
-from test_compress import picture
+from test_compress import coded, picture
 
 SIDE = 256
 
@@ -38,13 +38,13 @@ def psnr(a, b):
 def test_a_quality_is_the_same_file_as_without_a_search(codec, given, keep):
     coder = Coder(codec, given, side=SIDE, keep=keep)
     for quality in (70, 20, 70):
-        assert pack(at_quality(coder, quality).photograph) == pack(compress(codec, given, quality, side=SIDE))
+        assert pack(at_quality(coder, quality).photograph) == pack(coded(codec, given, quality, side=SIDE))
     assert len(coder._grids) == (6 if keep else 0)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
 def test_sizes_are_met_from_below_within_three_per_cent(codec, given, share):
-    small, large = (len(pack(compress(codec, given, q, side=SIDE))) for q in (0, 100))
+    small, large = (len(pack(coded(codec, given, q, side=SIDE))) for q in (0, 100))
     wanted = int(small + share * (large - small))
     found = at_size(Coder(codec, given, side=SIDE, extras={"exif": b"MM\0*"}), wanted)
     assert 0.97 * wanted <= len(pack(found.photograph)) <= wanted and not found.told
@@ -61,7 +61,7 @@ def test_sizes_out_of_reach(codec, given):
 
 @pytest.mark.parametrize("share", [0.03, 0.5, 0.9])
 def test_psnr_is_met_within_a_tenth_of_a_decibel(codec, given, share):
-    low, high = (psnr(decompress(codec, compress(codec, given, q, side=SIDE)), given) for q in (0, 100))
+    low, high = (psnr(decompress(codec, coded(codec, given, q, side=SIDE)), given) for q in (0, 100))
     wanted = low + share * (high - low)
     found = at_psnr(Coder(codec, given, side=SIDE), wanted)
     measured = psnr(decompress(codec, unpack(pack(found.photograph))), given)
@@ -76,7 +76,7 @@ def test_psnr_out_of_reach(codec, given):
 
 
 def test_searches_take_few_passes(codec, given):
-    size = len(pack(compress(codec, given, 37, side=SIDE)))
+    size = len(pack(coded(codec, given, 37, side=SIDE)))
     coder = Coder(codec, given, side=SIDE)
     at_size(coder, int(1.01 * size))
     assert coder.passes <= 7

@@ -272,18 +272,21 @@ class TiledLevels:
         return ((4 * grid + around) >> 3).clamp(0, 255) / 255
 
     def analyse(self, x: Tensor, rate: int) -> Latents:
-        return self.settle(self.transform(x), rate)
+        n, channels, height, width = x.shape
+        whole = F.pad(x, (0, -width % self.stride, 0, -height % self.stride), mode="replicate")
+        return Latents(self.settle(self.transform(whole), rate).blocks, (n, channels, height, width))
 
     def write(self, latents: Latents, sink: Sink, rate: int) -> None:
         symbols = latents.blocks[0].flatten()
         sink.put(symbols, torch.zeros_like(symbols), self.tables)
 
     def read(self, source: Source, shape: tuple[int, int, int, int], rate: int) -> Latents:
-        index = torch.zeros(shape, dtype=torch.int32)
-        return Latents((source.get(index.flatten(), self.tables).view(shape), torch.tensor(rate)), shape)
+        sides = (-(-side // self.stride) * self.stride for side in shape[2:])
+        index = torch.zeros(*shape[:2], *sides, dtype=torch.int32)
+        return Latents((source.get(index.flatten(), self.tables).view(index.shape), torch.tensor(rate)), shape)
 
     def synthesise(self, latents: Latents, rate: int) -> Tensor:
-        return self.picture(self.arrived(latents))
+        return self.picture(self.arrived(latents))[..., : latents.shape[2], : latents.shape[3]]
 
 
 class Shrinkage:

@@ -74,34 +74,6 @@ def areas(height: int, width: int, side: int) -> list[Area]:
     ]
 
 
-def compress(
-    model: CodesTiles, picture: Picture, rate: int, *, side: int = SIDE, tell: Tell | None = None
-) -> Photograph:
-    """A picture as what a file holds.
-
-    Args:
-        model: the codec.
-        picture: uint8 [H, W, 3].
-        rate: quality, 0 to 100.
-        side: of a tile, a power of two from 64 to 4096.
-        tell: is told how far the work is.
-    """
-    height, width = picture.shape[:2]
-    tiles = []
-    everything = areas(height, width, side)
-    with evaluating(model) as device:
-        for done, area in enumerate(everything, 1):
-            tiles.append(_stored(model, picture, area, rate, device))
-            if tell is not None:
-                tell(done, len(everything))
-    return Photograph(weights_hash(model.decoder), width, height, side, False, tiles)
-
-
-def _stored(model: CodesTiles, picture: Picture, area: Area, rate: int, device: torch.device) -> Tile:
-    own = area.of(picture)
-    return of_one_colour(own) or stored(model, grid_of(model, picture, area, device), Exactly(own), rate)
-
-
 def of_one_colour(own: Picture) -> Tile | None:
     """A tile whose pixels are all the same."""
     return Tile("colour", 100, own[0, 0].tobytes()) if (own == own[:1, :1]).all() else None
@@ -173,10 +145,10 @@ def decompress(
     Raises:
         BitstreamError: made by another model, or damaged.
     """
-    if weights_hash(model.decoder) != photograph.weights:
+    own = weights_hash(model.decoder)
+    if own != photograph.weights:
         raise BitstreamError(
-            f"written with another model (of hash {photograph.weights.hex()}; this one has "
-            f"{weights_hash(model.decoder).hex()})"
+            f"written with another model (of hash {photograph.weights.hex()}; this one has {own.hex()})"
         )
     whole = Area(0, photograph.height, 0, photograph.width)
     wanted = region or whole
@@ -219,7 +191,8 @@ class _Grids:
             if tile.kind == "lossless":
                 return from_png(tile.payload, area.size)
             own = self.grid(number)
-            assert own is not None
+            if own is None:  # found to be damaged when a neighbour wanted it
+                raise BitstreamError(f"tile {number} is damaged")
         except BitstreamError:
             if self.lost is None:
                 raise
