@@ -62,9 +62,8 @@ class WholeConvolution(nn.Module):
         places = torch.floor(torch.log2(WEIGHT / most)).clamp(max=24)  # [O]
         whole = torch.round(weight * torch.exp2(places).view(-1, 1, 1, 1)).clamp(-WEIGHT, WEIGHT)
         # Half of the range is left to biases and to the rounding offset.
-        largest = int((LARGEST / 2) / whole.abs().flatten(1).sum(1).max().clamp_min(1))
-        fraction = min(fraction_in, math.floor(math.log2(min(largest, STREAM) / max(HEADROOM * seen, 1e-6))))
-        largest = min(largest, STREAM)
+        largest = min(int((LARGEST / 2) / whole.abs().flatten(1).sum(1).max().clamp_min(1)), STREAM)
+        fraction = min(fraction_in, math.floor(math.log2(largest / max(HEADROOM * seen, 1e-6))))
         shift = fraction + places - fraction_out
         limit = LARGEST / 4
         self.weight.copy_(whole)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -101,9 +101,9 @@ class Coder(CodesLatents):
             raise RecipeError("this autoencoder's output has no logits: set model.output=sigmoid")
         return self.decoder(z).to(z.dtype)  # type: ignore[no-any-return]
 
-    def latent(self, n: int, rng: torch.Generator) -> Tensor:
-        """Draw n codes."""
-        raise NotImplementedError
+    if TYPE_CHECKING:  # a subclass has it
+
+        def latent(self, n: int, rng: torch.Generator) -> Tensor: ...  # noqa: D102
 
     def sample(self, n: int, rng: torch.Generator, labels: Tensor | None = None) -> Tensor:
         """Draw n images: the decoded images of n codes, without observation noise."""

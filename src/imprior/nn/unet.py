@@ -92,7 +92,7 @@ class Network(nn.Module):
         return F.pixel_shuffle(self.tail(h), 2)[..., :height, :width]
 
     def _begun(self, grid: Tensor) -> Tensor:
-        # In bfloat16 a pixel would lose its last bit before anything is done with it: 0.1 dB at a sigma of 2 of 255.
+        # In bfloat16 a pixel would lose its last bit before anything is done with it, which weak noise can't hide.
         with torch.autocast(grid.device.type, enabled=False):
             h: Tensor = self.head(grid)
         autocast = torch.is_autocast_enabled(grid.device.type)
