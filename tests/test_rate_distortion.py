@@ -24,7 +24,8 @@ from imprior.tasks.rate_distortion import cut, mosaic
 from toys import TOYS, Levels
 
 LOSSLESS = [name for name, c in CODECS.items() if None in c.qualities]
-LOSSY = [name for name, c in CODECS.items() if len(c.qualities) > 1]
+SLOW = "avif-slow"  # seconds for a thumbnail; what it has of its own is tested apart
+LOSSY = [name for name, c in CODECS.items() if len(c.qualities) > 1 and name != SLOW]
 
 
 def rng(seed=0):
@@ -179,6 +180,15 @@ def test_damaged_files_are_refused(name):
             codec(name).decode(wrong, 3)
 
 
+@pytest.mark.parametrize("name, coarse", [("jpeg", True), ("jpeg-444", False), ("avif", True), ("avif-slow", False)])
+def test_which_codecs_halve_the_resolution_of_colour(name, coarse):
+    stripes = np.zeros((16, 16, 3), np.uint8)
+    stripes[:, ::2], stripes[:, 1::2] = (140, 80, 80), (80, 110, 80)  # colours side by side, alike in brightness
+    back = codec(name).decode(codec(name).encode(stripes, 95), 3).astype(int)
+    contrast = np.abs(back[:, ::2, 0] - back[:, 1::2, 0]).mean()
+    assert contrast < 30 if coarse else contrast > 50
+
+
 def test_what_a_format_has_no_room_for_is_said():
     with pytest.raises(DataError, match="webp can't encode a picture of 17000 x 1 pixels"):
         codec("webp").encode(np.zeros((1, 17000), np.uint8), 50)
@@ -247,7 +257,7 @@ def test_points_of_a_classical_codec_are_its_bytes():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_lossless_points_are_marked_and_lossy_ones_are_not(channels):
     x = torch.randint(0, 256, (5, channels, 6, 7), generator=rng()) / 255
-    names = [name for name in CODECS if name != "jxl"]
+    names = [name for name in CODECS if name not in ("jxl", SLOW)]
     for point in rate_distortion.run({}, x, codecs=names).points:
         lossless = point.setting == "lossless"
         assert point.lossless == lossless

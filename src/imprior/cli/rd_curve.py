@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     "--codecs",
     type=Listed("codec"),
     default=(),
-    help="imprior (the photo codec), png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw, rle.",
+    help="imprior (the photo codec), png, gif, webp, jpeg, jpeg-444, jpeg2000, avif, avif-slow, jxl, huffman, lzw, "
+    "rle.",
 )
 @click.option(
     "--mode",

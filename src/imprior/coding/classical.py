@@ -1,7 +1,9 @@
 """The codecs that learned ones are measured against, from libraries: 8-bit pictures to real files and back.
 
 Each is used as a careful person would: optimised Huffman tables in JPEG, the slowest WebP, JPEG 2000 without its box
-around it. Huffman coding comes from constriction, LZW and run-length coding from TIFF.
+around it. jpeg halves the resolution of colour (4:2:0), as most JPEGs do, and jpeg-444 keeps it; avif is what Pillow
+does by default, avif-slow the slowest, which keeps colour as well. Huffman coding comes from constriction, LZW and
+run-length coding from TIFF.
 """
 
 from __future__ import annotations
@@ -120,6 +122,14 @@ def _webp(quality: Quality) -> dict[str, Any]:
     return {"method": 6} | ({"lossless": True, "quality": 100} if quality is None else {"quality": quality})
 
 
+def _jpeg(subsampling: str) -> Callable[[Quality], dict[str, Any]]:
+    return lambda quality: {"quality": quality, "optimize": True, "subsampling": subsampling}
+
+
+def _avif(**how: Any) -> Callable[[Quality], dict[str, Any]]:
+    return lambda quality: {"quality": quality, "max_threads": 1} | how
+
+
 def _jpeg2000(quality: Quality) -> dict[str, Any]:
     lossy = {} if quality is None else {"irreversible": True, "quality_mode": "dB", "quality_layers": [quality]}
     return {"no_jp2": True} | lossy
@@ -202,9 +212,11 @@ CODECS: dict[str, Codec] = {
         _pillow("png", "PNG", "", (None,), lambda quality: {"optimize": True}),
         _pillow("gif", "GIF", "", (None,), lambda quality: {"optimize": True}),
         _pillow("webp", "WEBP", "quality", (*QUALITIES, None), _webp),
-        _pillow("jpeg", "JPEG", "quality", QUALITIES, lambda quality: {"quality": quality, "optimize": True}),
+        _pillow("jpeg", "JPEG", "quality", QUALITIES, _jpeg("4:2:0")),
+        _pillow("jpeg-444", "JPEG", "quality", QUALITIES, _jpeg("4:4:4")),
         _pillow("jpeg2000", "JPEG2000", "dB", (*DECIBELS, None), _jpeg2000),
-        _pillow("avif", "AVIF", "quality", QUALITIES, lambda quality: {"quality": quality, "max_threads": 1}),
+        _pillow("avif", "AVIF", "quality", QUALITIES, _avif()),
+        _pillow("avif-slow", "AVIF", "quality", QUALITIES, _avif(speed=0, subsampling="4:4:4")),
         Codec("jxl", "distance", (*DISTANCES, None), _write_jxl, _read_jxl),
         Codec("huffman", "", (None,), _write_huffman, _read_huffman),
         _pillow("lzw", "TIFF", "", (None,), lambda quality: {"compression": "tiff_lzw"}),
