@@ -184,7 +184,7 @@ def test_two_processes_train_as_one(tmp_path, name):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command = [*torchrun, "--standalone", str(worker), name, str(tmp_path / "two")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
     shared = runs.Run(tmp_path / "two")
     assert shared.read("card.json")["training"]["processes"] == 2
     if name == "autoencoder":  # nothing random in a step: the weights agree to rounding
