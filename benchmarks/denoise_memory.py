@@ -8,30 +8,17 @@ its own, which tells the peak of its resident memory as it ends (VmHWM of /proc,
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from commands import measured
 from PIL import Image
 from show import finish
 
 from imprior import runs
 from imprior.data.images import read_picture
 from imprior.data.writing import write_picture
-
-# The command, and after it the peak of the process that ran it.
-CHILD = """
-import sys
-from imprior.cli import main
-try:
-    main(sys.argv[1:])
-finally:
-    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
-    print(peak.split()[1], file=sys.stderr)
-"""
 
 
 def make(path: Path, side: int, sigma: float) -> None:
@@ -48,17 +35,6 @@ def make(path: Path, side: int, sigma: float) -> None:
     write_picture(path, np.concatenate(rows))
 
 
-def clean(source: Path, out: Path, *options: str) -> tuple[float, float]:
-    """Peak memory [GiB] and seconds of the command."""
-    command = [sys.executable, "-c", CHILD, "denoise", str(source), "-o", str(out), *options]
-    started = time.perf_counter()
-    ended = subprocess.run(command, capture_output=True, text=True)
-    seconds = time.perf_counter() - started
-    if ended.returncode or not out.is_file():
-        raise SystemExit(f"the command failed: {ended.stderr}")
-    return int(ended.stderr.split()[-1]) / 2**20, seconds
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=10_000, help="of the picture, pixels [10000]")
@@ -72,7 +48,7 @@ def main() -> None:
             source, out = Path(folder) / f"noisy{suffix}", Path(folder) / f"clean{suffix}"
             make(source, asked.side, asked.sigma)
             for told, options in ((True, ("--sigma", f"{asked.sigma:g}")), (False, ())):
-                peak, seconds = clean(source, out, "--model", asked.model, *options)
+                peak, seconds = measured("denoise", str(source), "-o", str(out), "--model", asked.model, *options)
                 out.unlink()
                 megapixels = asked.side**2 / 1e6
                 rows.append({

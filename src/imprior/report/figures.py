@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
-from imprior.report.canvas import COLOURS, MARKERS, Kind, canvas, look
+from imprior.report.canvas import COLOURS, MARKERS, STYLES, Kind, canvas, look
 
 # Of a line of a training's log: what is no part of the loss.
 BOOKKEEPING = (
@@ -54,11 +54,13 @@ class RatePoints:
         name: as the legend says it.
         bits_per_pixel: size of the whole file by the number of pixels.
         psnr_db: of what comes back; infinite where it gives back the same pixels: such points are marks at the top.
+        quoted: whether others measured it: a thin grey line without marks.
     """
 
     name: str
     bits_per_pixel: Sequence[float]
     psnr_db: Sequence[float]
+    quoted: bool = False
 
 
 def curves(log: Sequence[Mapping[str, Any]], *, title: str = "", kind: Kind = "png") -> bytes:
@@ -155,6 +157,10 @@ def rate_distortion(codecs: Sequence[RatePoints], *, title: str = "", kind: Kind
             lossy = [p for p in points if math.isfinite(p[1])]
             exact = [bits for bits, psnr in points if math.isinf(psnr)]
             drawn: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+            if codec.quoted:
+                style = STYLES[number % len(STYLES)]
+                ax.plot(*zip(*lossy, strict=True), color="#777777", linewidth=1.0, linestyle=style, label=codec.name)
+                continue
             if lossy:
                 ax.plot(*zip(*lossy, strict=True), markersize=5, linewidth=1.6, label=codec.name, **drawn)
             if exact:
