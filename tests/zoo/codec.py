@@ -10,4 +10,5 @@ from zoo.example import Example
 SMALL = codec.Config(
     (3, 64, 64), Transforms(12, (6, 8), (1, 1), (8, 6, 4), (1, 1, 1)), hyper=6, side=4, slices=(4, 8), context=6
 )
-EXAMPLES = {"codec": Example(SMALL, ("Codes", "CodesTiles"), (RateDistortion(),), noise=0.02)}
+PROMISES = ("Decodes", "Encodes", "Scores", "Samples", "Codes", "CodesTiles")
+EXAMPLES = {"codec": Example(SMALL, PROMISES, (RateDistortion(),), noise=0.02)}

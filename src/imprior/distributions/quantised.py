@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from imprior.distributions.draws import uniform
+from imprior.distributions.draws import normal, uniform
 
 LEAST_SCALE = 0.11  # of a Gaussian whose cells are 1 wide: 99.9995 % of it lie in the middle one
 LEAST_MASS = 1e-9  # what no value goes below in training: 30 bits
@@ -34,11 +34,20 @@ def gaussian_bits(v: Tensor, scale: Tensor) -> Tensor:
     >>> gaussian_bits(torch.tensor([0.0, 1.0]), torch.tensor([0.01, 0.5])).round(decimals=3)  # the first is certain
     tensor([0.0000, 2.6680])
     """
+    return -gaussian_mass(v, scale).clamp_min(LEAST_MASS).log2()
+
+
+def gaussian_mass(v: Tensor, scale: Tensor) -> Tensor:
+    """Mass of the cell [v - ½, v + ½] under N(0, scale²), of the shape of v: over all integers they sum to one."""
     scale = scale.clamp_min(LEAST_SCALE)
     # By symmetry in the lower tail, where differences of the distribution function keep their precision.
     low = -v.abs()
-    mass = _normal((low + 0.5) / scale) - _normal((low - 0.5) / scale)
-    return -mass.clamp_min(LEAST_MASS).log2()
+    return _normal((low + 0.5) / scale) - _normal((low - 0.5) / scale)
+
+
+def rounded_gaussian(scale: Tensor, rng: torch.Generator) -> Tensor:
+    """A whole number from each of the distributions whose masses are `gaussian_mass`, of the shape of scale."""
+    return (scale.clamp_min(LEAST_SCALE) * normal(scale.shape, rng, scale)).round()
 
 
 def _normal(t: Tensor) -> Tensor:
@@ -65,14 +74,32 @@ class LogisticTables(nn.Module):
 
     def bits(self, v: Tensor, level: Tensor) -> Tensor:
         """Bits of the cell [v - ½, v + ½] for v [N, C, h, w] at levels [N]: [N, C, h, w]."""
-        weights = between(self.logits, level).softmax(-1)[:, :, None, None]  # [N,C,1,1,K]
-        location = between(self.location, level)[:, :, None, None]
-        scale = between(self.log_scale, level).clamp(-4, 8).exp()[:, :, None, None]
+        return -self.mass(v, level).clamp_min(LEAST_MASS).log2()
+
+    def mass(self, v: Tensor, level: Tensor) -> Tensor:
+        """Mass of the cell [v - ½, v + ½], of the shape of v: over all integers they sum to one."""
+        weights, location, scale = self._mixture(level)
         t = v[..., None] - location
         # In the lower tail, where differences of the distribution function keep their precision.
         low = -t.abs()
         mass = ((low + 0.5) / scale).sigmoid() - ((low - 0.5) / scale).sigmoid()
-        return -(weights * mass).sum(-1).clamp_min(LEAST_MASS).log2()
+        return (weights * mass).sum(-1)
+
+    def sample(self, size: tuple[int, int], level: Tensor, rng: torch.Generator) -> Tensor:
+        """Whole numbers with these masses, at levels [N]: [N, C, *size]."""
+        weights, location, scale = self._mixture(level)
+        shape = (len(weights), weights.shape[1], *size)
+        which = (uniform((*shape, 1), rng, weights) > weights.cumsum(-1)).sum(-1, keepdim=True)
+        which = which.clamp_max(weights.shape[-1] - 1)
+        location, scale = (t.expand(*shape, -1).gather(-1, which)[..., 0] for t in (location, scale))
+        u = uniform(shape, rng, weights).clamp_min(torch.finfo(weights.dtype).tiny)
+        return (location + scale * (u.log() - (-u).log1p())).round()
+
+    def _mixture(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, locations and scales at levels [N], each [N, C, 1, 1, K]."""
+        weights = between(self.logits, level).softmax(-1)
+        scale = between(self.log_scale, level).clamp(-4, 8).exp()
+        return tuple(t[:, :, None, None] for t in (weights, between(self.location, level), scale))  # type: ignore[return-value]
 
 
 def between(anchors: Tensor, level: Tensor) -> Tensor:

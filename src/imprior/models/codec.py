@@ -5,8 +5,9 @@
     x ◄── synthesis ◄── / gain(level) ◄── integers and their means
 
 The rate is the negative logarithm of the probabilities of y and z, the distortion the squared error: added, they are
-the negative ELBO of a VAE whose posterior is uniform over a cell of quantisation and whose pixels are Gaussian. A
-quality level chooses the gains, finer or coarser cells, and every network that both ends share is told it.
+the negative ELBO of a VAE whose posterior is uniform over a cell of quantisation and whose pixels are Gaussian
+(models.codec_vae). A quality level chooses the gains, finer or coarser cells, and every network that both ends share is
+told it.
 
 References: Ballé et al. 2018, Variational image compression with a scale hyperprior; Minnen et al. 2018 (means);
 Minnen & Singh 2020, Channel-wise autoregressive entropy models (slices, straight-through rounding); Cui et al. 2021,
@@ -24,10 +25,11 @@ from torch import Tensor, nn
 from imprior.distributions.quantised import LogisticTables, between, gaussian_bits, noisy, straight_through
 from imprior.errors import RecipeError
 from imprior.models.codec_files import STRIDE, CodesPhotographs
+from imprior.models.codec_vae import Choose, ModelsPhotographs, gaussian_noise, logistic
 from imprior.models.codec_whole import Way, WholeHalf
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis, Transforms, principal_blocks
 from imprior.nn.convolutional import Pad, convolution, doubling
-from imprior.promises import Shape, check_shape
+from imprior.promises import Shape
 from imprior.randomness import generator
 
 CALIBRATION = 4  # batches that tell how large activations become
@@ -86,8 +88,11 @@ class Transmission:
     x: Tensor
 
 
-class PhotoCodec(CodesPhotographs):
-    """Keeps CodesTiles (after training) and Calibrates; trained in floating point, decoded in whole numbers."""
+class PhotoCodec(CodesPhotographs, ModelsPhotographs):
+    """Keeps Encodes, Scores, Samples, CodesTiles (after training) and Calibrates.
+
+    Trained in floating point, which is what draws and scores; files are decoded in whole numbers.
+    """
 
     levels: int | None = 256
     classes: int | None = None
@@ -100,6 +105,7 @@ class PhotoCodec(CodesPhotographs):
         self.config, self.slices = config, config.slices
         channels, units, hyper = config.shape[0], config.transforms.units, config.hyper
         self.shape: Shape = (channels, None, None)
+        self.crop = config.shape[1:]
         self.register_buffer("basis", torch.eye(units, channels * BLOCK**2))
         self.register_buffer("spread", torch.ones(units))
         self.pad = Pad(STRIDE)
@@ -139,6 +145,8 @@ class PhotoCodec(CodesPhotographs):
             )
             for known, own in zip(before, config.slices, strict=True)
         )
+        # Until calibration finds what fits: the noise that the weight of the last level stands for.
+        self.register_buffer("log_noise", torch.tensor(logistic(gaussian_noise(config.highest, channels))))
         self.whole = WholeHalf(self)
         self.sees = config.transforms.sees
 
@@ -176,31 +184,64 @@ class PhotoCodec(CodesPhotographs):
         return Transmission(way.bits, way.side_bits, back[..., :height, :width])
 
     def _way(self, x: Tensor, level: Tensor, rng: torch.Generator | None) -> Way:
-        check_shape(x, self.shape)
-        return self.through(self.analysis(self.pad(x) - 0.5, self.basis, self.spread).float(), level, rng)
+        return self.through(self.encode(x), level, rng)
 
     def through(self, n: Tensor, level: Tensor, rng: torch.Generator | None) -> Way:
         """Coefficients [N, U, h, w], in units of spreads, through rounding and what is expected of them."""
-        unit = between(self.log_gain, level).exp()[..., None, None] * self.spread.view(-1, 1, 1)  # spreads in cells
-        told = (level / (LEVELS - 1)).view(-1, 1, 1, 1).expand(len(n), 1, *n.shape[2:])
-        z = self.to_side(torch.cat([n, told], 1)).float()
-        side_bits = self.side.bits(noisy(z, rng), level).sum((1, 2, 3))
+        z = self.side_of(n, level)
+        bits = [self.side.bits(noisy(z, rng), level).sum((1, 2, 3))]
+
+        def rounded(here: slice, mean: Tensor, scale: Tensor, unit: Tensor) -> Tensor:
+            residual = (n[:, here] - mean) * unit
+            bits.append(gaussian_bits(noisy(residual, rng), scale).sum((1, 2, 3)))
+            return straight_through(residual)
+
         side = straight_through(z)
-        known, inputs, bits, place = [told, self.from_side(side)], [], side_bits, 0
+        inputs, coefficients = self.unfold(side, level, rounded)
+        return Way(torch.stack(bits).sum(0), bits[0], side, inputs, coefficients)
+
+    def side_of(self, n: Tensor, level: Tensor) -> Tensor:
+        """z of coefficients [N, U, h, w] at levels [N], not yet rounded: [N, side, h/4, w/4]."""
+        return self.to_side(torch.cat([n, _plane(level / (LEVELS - 1), n)], 1)).to(n.dtype)  # type: ignore[no-any-return]
+
+    def unfold(self, side: Tensor, level: Tensor, choose: Choose) -> tuple[list[Tensor], Tensor]:
+        """Coefficients, slice by slice, each expected by z and the slices before it.
+
+        Args:
+            side: z, whole numbers [N, side, h/4, w/4].
+            level: [N], from 0 to LEVELS - 1.
+            choose: makes whole numbers [N, c, h, w] of a slice: of its place among the units, the means (in units of
+                spreads) and scales (in cells) expected there, [N, c, h, w] both, and cells in a spread [N, c, 1, 1].
+
+        Returns:
+            (what the context of each slice was given, coefficients [N, U, h, w] in units of spreads).
+        """
+        gain = between(self.log_gain, level).exp()[..., None, None] * self.spread.view(-1, 1, 1)
+        features = self.from_side(side)
+        known, inputs, place = [_plane(level / (LEVELS - 1), features), features], [], 0
         for own, context in zip(self.slices, self.contexts, strict=True):
             here = slice(place, place + own)
             inputs.append(torch.cat(known, 1))
-            mean, log_scale = context(inputs[-1]).float().chunk(2, 1)
-            residual = (n[:, here] - mean) * unit[:, here]
-            scale = log_scale.clamp(-12, 6).exp() * unit[:, here]
-            bits = bits + gaussian_bits(noisy(residual, rng), scale).sum((1, 2, 3))
-            known.append(straight_through(residual) / unit[:, here] + mean)
+            mean, log_scale = context(inputs[-1]).to(side.dtype).chunk(2, 1)
+            unit = gain[:, here]
+            scale = log_scale.clamp(-12, 6).exp() * unit
+            known.append(choose(here, mean, scale, unit) / unit + mean)
             place += own
-        return Way(bits, side_bits, side, inputs, torch.cat(known[2:], 1))
+        return inputs, torch.cat(known[2:], 1)
 
     def calibrate(self, batches: Sequence[Tensor]) -> None:
-        """Make the whole-number half of the trained weights, from training images [N, C, H, W] that show their use."""
+        """Make the whole-number half of the trained weights, and find the pixels' noise.
+
+        Args:
+            batches: training images [N, C, H, W], which show what the networks see, and how well they do.
+        """
         rng = generator(0, "calibrate")
         with torch.no_grad():
             seen = [self._way(x, (LEVELS - 1) * torch.rand(len(x), generator=rng), None) for x in batches[:CALIBRATION]]
         self.whole.adopt(self, seen)
+        self.fit_noise(batches[:CALIBRATION])
+
+
+def _plane(value: Tensor, like: Tensor) -> Tensor:
+    """Numbers [N] as a channel [N, 1, h, w] of grids like these."""
+    return value.view(-1, 1, 1, 1).expand(len(like), 1, *like.shape[2:])
