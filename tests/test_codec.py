@@ -8,7 +8,7 @@ import torch
 from imprior.distributions.quantised import LogisticTables, between, gaussian_bits, noisy, straight_through
 from imprior.errors import DataError, RecipeError
 from imprior.models import codec
-from imprior.nn.block_transform import Transforms, principal_blocks
+from imprior.nn.block_transform import Transforms, cosine_blocks
 from imprior.objectives.rate_distortion import RateDistortion
 from imprior.parts import Batch
 from zoo import EXAMPLES, build
@@ -62,15 +62,23 @@ def test_between_anchors_levels_are_linear():
     torch.testing.assert_close(between(anchors, torch.tensor([2.25]))[0], 0.75 * anchors[2] + 0.25 * anchors[3])
 
 
-def test_the_transform_begins_with_principal_components():
+def test_the_transform_begins_with_cosines_in_principal_colours():
     x = smooth(6) - 0.5
-    basis, spread = principal_blocks([x[:3], x[3:]], 12)
-    torch.testing.assert_close(basis @ basis.t(), torch.eye(12), rtol=0, atol=1e-5)
+    basis, spread = cosine_blocks([x[:3], x[3:]], 768)
+    torch.testing.assert_close(basis @ basis.t(), torch.eye(768), rtol=0, atol=1e-5)
     assert (spread.diff() <= 0).all()
     blocks = torch.nn.functional.pixel_unshuffle(x, 16).movedim(1, -1).flatten(0, -2)
-    torch.testing.assert_close((blocks @ basis.t()).square().mean(0).sqrt(), spread, rtol=1e-4, atol=1e-5)
-    whole = principal_blocks([x], 12)[0]
-    torch.testing.assert_close(whole, basis, rtol=0, atol=1e-4)
+    torch.testing.assert_close((blocks @ basis.t()).square().mean(0).sqrt(), spread, rtol=1e-3, atol=1e-4)
+    # The first vector is one colour all over the block, and coefficients of a pixel's colours are uncorrelated.
+    first = basis[0].view(3, 256)
+    torch.testing.assert_close(first, first[:, :1].expand(3, 256), rtol=0, atol=1e-6)
+    constant = [row for row in basis.view(768, 3, 256) if (row - row[:, :1]).abs().max() < 1e-6]
+    colours = torch.stack(constant)[:, :, 0] * 16
+    assert colours.shape == (3, 3)
+    means = colours @ x.movedim(1, 0).flatten(1)
+    moments = means @ means.t() / means.shape[1]
+    assert (moments - moments.diagonal().diag()).abs().max() < 1e-3 * moments.max()
+    torch.testing.assert_close(cosine_blocks([x], 12)[0], basis[:12], rtol=0, atol=1e-4)
 
 
 def test_before_any_training_more_bits_buy_a_better_picture():

@@ -27,7 +27,7 @@ from imprior.errors import RecipeError
 from imprior.models.codec_files import STRIDE, CodesPhotographs
 from imprior.models.codec_vae import Choose, ModelsPhotographs, gaussian_noise, logistic
 from imprior.models.codec_whole import Way, WholeHalf
-from imprior.nn.block_transform import BLOCK, Analysis, Synthesis, Transforms, principal_blocks
+from imprior.nn.block_transform import BLOCK, Analysis, Synthesis, Transforms, cosine_blocks
 from imprior.nn.convolutional import Pad, convolution, doubling
 from imprior.promises import Shape
 from imprior.randomness import generator
@@ -55,7 +55,7 @@ class Config:
     transforms: Transforms = field(default_factory=Transforms)
     hyper: int = 192
     side: int = 96
-    slices: tuple[int, ...] = (16, 48, 96, 160)
+    slices: tuple[int, ...] = (16, 48, 128, 256)
     context: int = 128
     lowest: float = 0.0016
     highest: float = 0.13
@@ -161,8 +161,8 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
         return low * (high / low) ** (level / (LEVELS - 1))
 
     def start(self, batches: Iterable[Tensor]) -> None:
-        """Begin with the Karhunen-Loève transform of training images [N, C, H, W] in [0, 1]."""
-        basis, spread = principal_blocks((x - 0.5 for x in batches), self.config.transforms.units)
+        """Begin with the cosine transform and the colours of training images [N, C, H, W] in [0, 1]."""
+        basis, spread = cosine_blocks((x - 0.5 for x in batches), self.config.transforms.units)
         self.basis.copy_(basis)
         self.spread.copy_(spread)
 
