@@ -14,11 +14,12 @@ from typing import Any
 import torch
 
 from imprior import loading, opening, packing, recipes, runs
+from imprior.coding.container import weights_hash
 from imprior.data import prepare
 from imprior.data.batches import Images
 from imprior.data.settings import Corruption
 from imprior.fit.finish import calibration
-from imprior.promises import Calibrates, Classifies, Denoises, Encodes, Scores
+from imprior.promises import Calibrates, Classifies, CodesTiles, Denoises, Encodes, Scores, kept
 from imprior.tasks import classify, evaluate
 
 
@@ -29,16 +30,19 @@ def embed(run: runs.Run, source: str, samples: int, *, large: int, about: dict[s
     model = loading.build(recipe)
     trained = {k: v for k, v in runs.read_tensors(run.weights_file)[0].items() if not k.startswith("code_")}
     names = set(model.state_dict())
-    model.load_state_dict(packing.unpack(packing.pack(trained, large=large)), strict=False)
+    implied = tuple(getattr(model, "implied", ()))
+    stored = {k: v for k, v in trained.items() if not k.startswith(implied)}
+    model.load_state_dict(trained | packing.unpack(packing.pack(stored, large=large)), strict=False)
     model.eval()
     if isinstance(model, Calibrates):
         model.calibrate(calibration(images, recipe))
-    packed = packing.pack(
-        {k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")}, large=large
-    )
+    weights = {k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")}
+    packed = packing.pack({k: v for k, v in weights.items() if not k.startswith(implied)}, large=large)
     runs.write_tensors(target.weights_file, packed, {"recipe": recipe.name})
     target.write("recipe.json", recipes.as_json(recipe))
-    card = run.read("card.json") | {"name": recipe.name} | about
+    card = run.read("card.json") | {"name": recipe.name, "promises": kept(model)} | about
+    if isinstance(model, CodesTiles):
+        card["decoder"] = weights_hash(model.decoder).hex()
     split = "test" if "test" in prepare.splits(source) else "validation"
     target.write("card.json", card)
     judged = opening.images(source, recipe.data, split=split)

@@ -17,7 +17,8 @@ from show import finish, progress_to_stderr, table
 from imprior import face, opening
 from imprior.tasks import compare
 
-# Of binarized digits: (model, nats, protocol, source). Dynamic: bits redrawn from the grey levels at every presentation in training.
+# Of binarized digits: (model, nats, protocol, source). Dynamic: bits redrawn from the grey levels at every presentation
+# in training.
 PUBLISHED = [
     ("VAE, one layer, 200-200-z50", 86.76, "dynamic, bound k=5000", "Burda et al. 2016, table 1"),
     ("IWAE, the same net, K=50", 84.78, "dynamic, bound k=5000", "Burda et al. 2016, table 1"),

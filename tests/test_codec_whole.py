@@ -163,6 +163,23 @@ def test_what_cannot_be_coded_is_refused(model):
         model.analyse(smooth(1), RATES)
 
 
+def test_weights_without_what_the_whole_numbers_imply_are_enough(model):
+    from imprior import loading, packing
+
+    stored = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(model.implied)}
+    again = SMALL.build()
+    loading.fill(again, packing.pack(stored, large=10**9), where="here")
+    assert weights_hash(again.whole) == weights_hash(model.whole)
+    x, level = smooth(3, seed=9), torch.tensor([1.0, 3.0, 6.0])
+    with torch.no_grad():
+        wanted, found = (m.transmit(x, level, None) for m in (model, again.eval()))
+    torch.testing.assert_close(found.bits, wanted.bits, rtol=0.02, atol=0)
+    assert (found.x - wanted.x).square().mean() < 0.02 * (wanted.x - x).square().mean()
+    del stored["basis"]
+    with pytest.raises(RunError, match="basis"):
+        loading.fill(SMALL.build(), stored, where="here")
+
+
 def test_damaged_weights_are_refused():
     sound = build(EXAMPLES["codec"])
     sound.analyse(smooth(1), 0)

@@ -132,6 +132,21 @@ def test_saved_and_loaded_it_is_the_same_and_small():
     assert {k for k in state if k.endswith("weight")} == {k for k in state if state[k].dim() == 4}
 
 
+def test_the_float_network_that_it_gives_makes_it_again():
+    _, twin = adopted()
+    back = a_network()
+    twin.give(back)
+    again = Whole(back)
+    again.adopt(back, [grids(s) for s in range(4)])
+    for (name, wanted), found in zip(twin.state_dict().items(), again.state_dict().values(), strict=True):
+        if name.endswith("weight"):
+            assert torch.equal(found, wanted)
+    x = grids(9)
+    with torch.no_grad():
+        difference = to_real(twin(to_whole(x))) - back(x)
+    assert difference.square().mean() < 1e-4 * back(x).square().mean()  # only activations are rounded
+
+
 def test_inputs_of_any_size_stay_within_their_bounds():
     _, twin = adopted()
     result = twin(torch.full((1, 6, 8, 8), float(STREAM)))

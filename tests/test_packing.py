@@ -14,6 +14,10 @@ def weights():
         "small": torch.randn(10, 10, generator=rng),
         "bias": torch.randn(LARGE + 1, generator=rng),
         "table": torch.arange(50_000, dtype=torch.int32).view(2, -1),
+        "bytes": torch.arange(-128, 128, dtype=torch.int32),
+        "levels": torch.arange(256, dtype=torch.int64),
+        "steps": torch.tensor([-129, 127]),
+        "none": torch.zeros(0, dtype=torch.int32),
     }
 
 
@@ -31,7 +35,9 @@ def test_large_weights_are_off_by_half_a_step_and_take_seven_bits():
 
 def test_everything_else_keeps_float16_or_its_integers():
     original, back = weights(), unpack(pack(weights()))
-    assert torch.equal(back["table"], original["table"]) and back["table"].dtype == torch.int32
+    assert torch.equal(back["table"].int(), original["table"]) and back["table"].dtype == torch.int32
+    for name, kind in {"bytes": torch.int8, "levels": torch.uint8, "steps": torch.int16, "none": torch.int32}.items():
+        assert torch.equal(back[name].long(), original[name].long()) and back[name].dtype == kind
     for name in ("small", "bias"):
         assert torch.equal(back[name], original[name].half())
 

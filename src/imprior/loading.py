@@ -48,7 +48,10 @@ def build(recipe: recipes.Recipe) -> nn.Module:
 
 
 def fill(model: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> None:
-    """Put weights into a model; what only training needs (`model.training_only`) may be missing.
+    """Put weights into a model.
+
+    What only training needs (names that begin with one of `model.training_only`) may be missing, and what others say
+    (`model.implied`, which `model.imply()` then fills).
 
     Raises:
         RunError: a weight is missing, unknown or of another shape.
@@ -57,13 +60,15 @@ def fill(model: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> N
         tensors = packing.unpack(tensors)
     except (KeyError, ValueError, RuntimeError):
         raise RunError(f"{where}: damaged (packed weights whose parts don't fit each other)") from None
-    optional = tuple(getattr(model, "training_only", ()))
     try:
         missing, unknown = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
         raise RunError(
             f"{where}: not the weights of this recipe's model ({str(error).splitlines()[-1].strip()})"
         ) from None
-    missing = [name for name in missing if not name.startswith(optional or ("\0",))]
-    if missing or unknown:
-        raise RunError(f"{where}: not the weights of this recipe's model ('{(missing + unknown)[0]}' does not match)")
+    training_only, implied = (tuple(getattr(model, which, ())) for which in ("training_only", "implied"))
+    wrong = [name for name in missing if not name.startswith((*training_only, *implied))] + unknown
+    if wrong:
+        raise RunError(f"{where}: not the weights of this recipe's model ('{wrong[0]}' does not match)")
+    if any(name.startswith(implied) for name in missing):
+        model.imply()  # type: ignore[operator]

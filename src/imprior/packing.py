@@ -1,8 +1,8 @@
 """Weights in 7 bits, for models that travel with the package: a matrix takes 22 % of its size in float32.
 
 Each row of a large weight (an output unit's weights) becomes integers of -63 … 63, seven bits each, and a scale in
-float16; everything else becomes float16, but integers, which stay. A reader needs no flag: the names say what was
-packed.
+float16; everything else becomes float16, but integers, which stay, in as few bytes as their range needs. A reader needs
+no flag: the names say what was packed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ LARGE = 5_000
 def pack(tensors: Mapping[str, Tensor], *, large: int = LARGE) -> dict[str, Tensor]:
     """Floating-point tensors of at least `large` numbers as 7-bit rows with a float16 scale, other ones as float16.
 
+    Integers stay, in as many bytes as their range needs. The model that they are loaded into has its own type for them.
     The error of a large tensor is at most 1/126 of the largest weight in its row.
     """
     packed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
-            packed[name] = tensor
+            packed[name] = _narrowed(tensor)
         elif tensor.dim() < 2 or tensor.numel() < large:
             packed[name] = tensor.half()
         else:
@@ -61,6 +62,15 @@ def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         elif not name.endswith((SCALE, SHAPE)):
             found[name] = tensor
     return found
+
+
+def _narrowed(tensor: Tensor) -> Tensor:
+    """The same integers in the smallest type that holds them all."""
+    if tensor.dtype == torch.bool or not tensor.numel():
+        return tensor
+    low, high = int(tensor.min()), int(tensor.max())
+    kinds = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
+    return tensor.to(next(k for k in kinds if torch.iinfo(k).min <= low and high <= torch.iinfo(k).max))
 
 
 def _to_bits(levels: Tensor) -> Tensor:

@@ -72,6 +72,19 @@ class WholeConvolution(nn.Module):
         self.entry.copy_(torch.tensor([fraction_in - fraction, largest]))
         self._ready = None
 
+    def give(self, *, fraction_in: int, fraction_out: int) -> tuple[Tensor, Tensor]:
+        """The float convolution that this one is the whole-number form of; `take` makes the same layer of it again.
+
+        Args:
+            fraction_in, fraction_out: as `take` was told.
+
+        Returns:
+            (weight [O, I, k, k], bias [O]), float64.
+        """
+        fraction = fraction_in - int(self.entry[0])  # of what is convolved
+        unit = torch.exp2(-self.shift.double() - fraction_out)
+        return self.weight * (unit * 2.0**fraction).view(-1, 1, 1, 1), self.bias * unit
+
     def prove(self) -> None:
         """Check that no partial sum can reach 2^24.
 

@@ -1,6 +1,7 @@
 """A whole network in whole numbers: the twin of a float one, and its making.
 
-    twin(float network) ──► layers of the same shapes, empty ──► adopt(network, twin, images) ──► filled
+    twin(float network) ──► layers of the same shapes, empty ──► adopt(network, images) ──► filled
+                                                                 give(network) ──► the float one, of these weights
 
 Known are convolutions, 2x2 transposed convolutions of stride 2, residual blocks, ReLU and depth to space, in an
 nn.Sequential: what the codec's networks are made of.
@@ -60,6 +61,17 @@ class Whole(nn.Module):
                 _take(layer, float_layer, grids, FRACTION, FRACTION)
             grids = [float_layer(h) for h in grids]
 
+    @torch.no_grad()
+    def give(self, network: nn.Sequential) -> None:
+        """Give the float network the weights of this one, which are rounded: `adopt` would make the same of them."""
+        for float_layer, layer in zip(network, self.layers, strict=True):
+            if isinstance(layer, WholeBlock):
+                assert isinstance(float_layer, Block)
+                _give(layer.first, float_layer.first, FRACTION, MIDDLE)
+                _give(layer.second, float_layer.second, MIDDLE, FRACTION)
+            elif isinstance(layer, WholeConvolution):
+                _give(layer, float_layer, FRACTION, FRACTION)
+
 
 def _twin(layer: nn.Module) -> nn.Module:
     if isinstance(layer, Block):
@@ -81,6 +93,15 @@ def _take(layer: WholeConvolution, given: nn.Module, grids: list[Tensor], fracti
         # [I, O, 2, 2] -> [O·4, I, 1, 1]: channel o·4 + 2·row + column is what depth to space puts there.
         weight, bias = weight.permute(1, 2, 3, 0).flatten(0, 2)[..., None, None], bias.repeat_interleave(4)
     layer.take(weight, bias, seen=seen, fraction_in=fraction_in, fraction_out=fraction_out)
+
+
+def _give(layer: WholeConvolution, taker: nn.Module, fraction_in: int, fraction_out: int) -> None:
+    assert isinstance(taker, nn.Conv2d | nn.ConvTranspose2d) and taker.bias is not None
+    weight, bias = layer.give(fraction_in=fraction_in, fraction_out=fraction_out)
+    if isinstance(taker, nn.ConvTranspose2d):  # as in `_take`, backwards
+        weight, bias = weight.view(-1, 2, 2, weight.shape[1]).permute(3, 0, 1, 2), bias[::4]
+    taker.weight.copy_(weight)
+    taker.bias.copy_(bias)
 
 
 def to_whole(x: Tensor) -> Tensor:

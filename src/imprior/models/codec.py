@@ -97,6 +97,8 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
     levels: int | None = 256
     classes: int | None = None
     anchors = LEVELS
+    # The whole-number half says what these are, once it is made: a file of weights can do without them.
+    implied = ("from_side.", "contexts.", "synthesis.")
     basis: Tensor
     spread: Tensor
 
@@ -240,6 +242,10 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
             seen = [self._way(x, (LEVELS - 1) * torch.rand(len(x), generator=rng), None) for x in batches[:CALIBRATION]]
         self.whole.adopt(self, seen)
         self.fit_noise(batches[:CALIBRATION])
+
+    def imply(self) -> None:
+        """Take `implied` from the whole-number half."""
+        self.whole.give(self)
 
 
 def _plane(value: Tensor, like: Tensor) -> Tensor:

@@ -142,6 +142,19 @@ class WholeHalf(nn.Module):
             cast(Whole, context).adopt(float_context, [s.inputs[number] for s in seen])
         self.deep.adopt(codec.synthesis.deep, [s.coefficients for s in seen])
 
+    @torch.no_grad()
+    def give(self, codec: Trained) -> None:
+        """Give the float codec the networks and the linear synthesis of this half: what decodes, up to rounding.
+
+        Its basis, spreads and gains are there already.
+        """
+        self.from_side.give(codec.from_side)
+        for context, taker in zip(self.contexts, codec.contexts, strict=True):
+            cast(Whole, context).give(cast(nn.Sequential, taker))
+        self.deep.give(codec.synthesis.deep)
+        weight = self.linear.double() / (1 << LINEAR) / codec.spread.double()
+        codec.synthesis.become(weight, codec.basis)
+
     def features(self, z: Tensor) -> Tensor:
         """What z int32 [N, side, h, w] tells about the coefficients, at 1/16 of the image: whole numbers."""
         return self.from_side(z.float() * (1 << FRACTION))  # type: ignore[no-any-return]

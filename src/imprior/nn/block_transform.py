@@ -112,6 +112,10 @@ class Synthesis(nn.Module):
         """Of the linear part, [C·256, U, 1, 1], for coefficients in their own units."""
         return basis.t().reshape_as(self.change) + SLOW * self.change
 
+    def become(self, weight: Tensor, basis: Tensor) -> None:
+        """Have this weight [C·256, U] of the linear part."""
+        self.change.copy_(((weight - basis.t()) / SLOW).view_as(self.change))
+
     def forward(self, n: Tensor, basis: Tensor, spread: Tensor) -> Tensor:
         """See the class; `basis` and `spread` as in the analysis."""
         linear = _linear(n * spread.view(-1, 1, 1), self.weight(basis))
