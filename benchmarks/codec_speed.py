@@ -25,11 +25,10 @@ import photo_codecs
 import torch
 from denoise_speed import fastest, mirrored
 from photo_codecs import Levels
-from PIL import Image
 from show import finish, table
 
 from imprior import runs
-from imprior.coding.classical import Codec, Quality
+from imprior.coding.classical import Codec
 from imprior.promises import CodesTiles
 from imprior.tasks import photo_file
 
@@ -66,19 +65,6 @@ class Method:
     setting: str
     write: Callable[[Levels], bytes]
     read: Callable[[bytes], Levels]
-
-
-def avif(threads: int) -> Codec:
-    """Pillow's AVIF as it is by default, but for the number of threads."""
-    import io
-
-    def write(picture: Levels, quality: Quality) -> bytes:
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "AVIF", quality=quality, max_threads=threads)
-        return file.getvalue()
-
-    plain = photo_codecs.peers("avif")[0]
-    return Codec(plain.name, plain.scale, plain.qualities, write, plain.reader)
 
 
 def at_target(codec: Codec, found: Sequence[Levels]) -> Method:
@@ -171,13 +157,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     named = photo_codecs.pictures(asked.pictures, asked.limit)[0] if asked.pictures else embedded(SIZE)[: asked.limit]
 
     torch.set_num_threads(asked.threads)
-    codecs = [photo_codecs.ours(model), avif(asked.threads), *photo_codecs.peers("jpeg")]
+    codecs = [photo_codecs.ours(model), photo_codecs.avif(asked.threads), *photo_codecs.peers("jpeg")]
     rows = [row(at_target(codec, named), named, asked.turns) for codec in codecs]
     print(table(rows), end="\n\n")
 
     torch.set_num_threads(1)
     still = np.ascontiguousarray(mirrored(named[0], max(FRAME))[: FRAME[0], : FRAME[1]])
-    codecs = [photo_codecs.ours(model), avif(1), *photo_codecs.peers("jpeg")]
+    codecs = [photo_codecs.ours(model), photo_codecs.avif(1), *photo_codecs.peers("jpeg")]
     frames = [frame(at_target(codec, [still]), still, asked.turns) for codec in codecs]
     print(table(frames), end="\n\n")
     plain = [without_torch(model, still[: asked.plain_side, : asked.plain_side])] if asked.plain_side else []

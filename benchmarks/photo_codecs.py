@@ -4,6 +4,7 @@ A codec is measured by the bytes of whole files, read back. PSNR is over all num
 averaged over pictures.
 """
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,8 @@ import numpy as np
 import photos
 import torch
 from numpy.typing import NDArray
+from PIL import Image, features
+from show import versions
 
 from imprior.coding import classical
 from imprior.coding.classical import Codec, Quality
@@ -80,6 +83,17 @@ def peers(*names: str) -> list[Codec]:
     return [replace(classical.codec(name), qualities=SETTINGS[name]) for name in there]
 
 
+def avif(threads: int = 1, **how: Any) -> Codec:
+    """Pillow's AVIF as it is by default, but for the number of threads and what else is said."""
+
+    def write(picture: Levels, quality: Quality) -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "AVIF", quality=quality, max_threads=threads, **how)
+        return file.getvalue()
+
+    return replace(classical.codec("avif"), qualities=SETTINGS["avif"], writer=write)
+
+
 def thinned(settings: Sequence[Quality], most: int | None) -> tuple[Quality, ...]:
     """At most so many settings, evenly spread, both ends among them."""
     if most is None or most >= len(settings):
@@ -94,8 +108,5 @@ def db(wanted: Levels, found: Levels) -> float:
 
 def libraries() -> dict[str, Any]:
     """Versions of what codes."""
-    from PIL import features
-    from show import versions
-
     inside = {name: features.version(name) for name in ("libjpeg_turbo", "jpg_2000", "webp", "avif")}
     return versions("pillow", "imagecodecs", "constriction") | inside

@@ -189,6 +189,13 @@ def test_which_codecs_halve_the_resolution_of_colour(name, coarse):
     assert contrast < 30 if coarse else contrast > 50
 
 
+def test_noise_in_colour_has_room_in_a_jpeg():
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    data = codec("jpeg-444").encode(noise, 94)
+    assert len(data) > 256 * 256
+    assert codec("jpeg-444").decode(data, 3).shape == noise.shape
+
+
 def test_what_a_format_has_no_room_for_is_said():
     with pytest.raises(DataError, match="webp can't encode a picture of 17000 x 1 pixels"):
         codec("webp").encode(np.zeros((1, 17000), np.uint8), 50)

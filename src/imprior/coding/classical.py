@@ -103,8 +103,11 @@ def _pillow(
     """A codec of Pillow's; `options` are what `Image.save` is told for a quality."""
 
     def write(picture: Picture, quality: Quality) -> bytes:
-        from PIL import Image
+        from PIL import Image, ImageFile
 
+        # Pillow gives libjpeg a byte a pixel where tables are optimised, and more only if it is told to: noise in
+        # colour takes more.
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 2 * picture.size)
         file = io.BytesIO()
         Image.fromarray(picture).save(file, form, **options(quality))
         return file.getvalue()
