@@ -112,15 +112,15 @@ def test_the_bound_holds_where_the_likelihood_is_known():
     """Images of one pixel: their probabilities sum to one, and are means over latents that are drawn."""
     model, n = tiny(), 1000
     x = torch.arange(256, dtype=DOUBLE).view(-1, 1, 1, 1) / 255
-    bounded = (-model.score(x).nats).exp()
+    bounded = (-model.score(x[::8]).nats).exp()
     mean = model.decode(model.latent(n, rng()))[..., :1, :1]
     with torch.no_grad():
         likelihood = model.observation(mean)
         each = likelihood.log_prob(x[:, None].expand(256, n, 1, 1, 1)).exp()  # [256, n]
     probability, error = each.mean(1), each.std(1) / math.sqrt(n)
     assert probability.sum().item() == pytest.approx(1, abs=1e-6)
-    assert (bounded <= probability + 5 * error).all()
-    assert bounded.sum() < 1 and bounded.sum() > 0.01  # not a bound that says nothing
+    assert (bounded <= (probability + 5 * error)[::8]).all()
+    assert 0.01 < bounded.sum() < 1  # not a bound that says nothing
 
 
 def test_the_score_is_the_rate_of_rounded_latents_and_the_pixels_levels(model):
