@@ -39,6 +39,7 @@ def labelled(n=30, *, seed=0, classes=("cat", "dog", "t-shirt")):
 @pytest.fixture
 def short(monkeypatch):
     monkeypatch.setattr(search.run, "__kwdefaults__", search.run.__kwdefaults__ | {"steps": 3, "starts": 2})
+    monkeypatch.setattr(directions, "DRAWS", 200)  # components of images of 64 x 64 pixels take their time
 
 
 # --- inversion
