@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default=photo_codecs.OURS, help="embedded name or run folder [photo-codec]")
     parser.add_argument("--quality", type=int, default=50, help="from 0 to 100 [50]")
     asked = parser.parse_args(arguments)
+    weights = photo_codecs.hash_of(photo_codecs.opened(asked.model))
     named = [] if asked.model == photo_codecs.OURS else ["--model", asked.model]
     rows: list[dict[str, Any]] = []
     for suffix in asked.suffixes:
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 more = (row["peak_gib"] - first["peak_gib"]) * 2**30
                 pixels = 1e6 * (row["megapixels"] - first["megapixels"])
                 rows.append(row | {"bytes_per_pixel": more / pixels if pixels else None})
-    protocol = {"model": asked.model, "quality": asked.quality, "picture": "8-bit colour, a file to a file"}
+    protocol = {"model": weights, "quality": asked.quality, "picture": "8-bit colour, a file to a file"}
     finish("codec_memory", protocol, rows)
 
 

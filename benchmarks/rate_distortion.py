@@ -161,7 +161,7 @@ def quoted(curves: dict[str, Curve | None]) -> list[dict[str, Any]]:
             "bd_rate published jpeg": percent(jpeg, own),
             "bd_rate jpeg": None if None in here else max(h for h in here if h is not None),
             "range_db": f"{_low(own.psnr_db):.1f} to {_high(own.psnr_db):.1f}",
-            "source": one["source"],
+            "source": f"[{one['source'].rsplit('/', 1)[1]}]({one['source']})",
         })  # fmt: skip
     return rows
 
