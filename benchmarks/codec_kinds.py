@@ -15,13 +15,13 @@ drawn by Pillow (drawn_pictures.py, seeded), noise is drawn and flat pictures ar
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import photo_codecs
 from drawn_pictures import drawing, scan, screen
-from photo_codecs import Levels
+from photo_codecs import Found, Levels, best_within, coded
 from show import finish, progress_to_stderr
 
 from imprior.coding.classical import Codec
@@ -35,14 +35,6 @@ ALL = tuple(range(1, 101))
 SIDE = 12  # digits a side of a mosaic
 
 
-@dataclass(frozen=True)
-class Found:
-    """The file of a picture."""
-
-    bytes: int
-    db: float
-
-
 def smallest(codec: Codec, picture: Levels, target_db: float) -> Found | None:
     """Its smallest file of at least that PSNR, which grows with quality; None where the best one has less."""
     low, high, best = 0, len(codec.qualities) - 1, None
@@ -54,25 +46,6 @@ def smallest(codec: Codec, picture: Levels, target_db: float) -> Found | None:
         else:
             low = middle + 1
     return best
-
-
-def best_within(codec: Codec, picture: Levels, most: int) -> Found | None:
-    """Its best file of at most so many bytes; None where the smallest has more."""
-    low, high, best = 0, len(codec.qualities) - 1, None
-    while low <= high:
-        middle = (low + high) // 2
-        found = coded(codec, picture, codec.qualities[middle])
-        if found.bytes <= most:
-            best, low = found, middle + 1
-        else:
-            high = middle - 1
-    return best
-
-
-def coded(codec: Codec, picture: Levels, quality: Any) -> Found:
-    """A file, read back."""
-    data = codec.encode(picture, quality)
-    return Found(len(data), photo_codecs.db(picture, codec.decode(data, 1 if picture.ndim == 2 else 3)))
 
 
 def kinds(photographs: str | None, limit: int | None) -> dict[str, list[Levels]]:

@@ -7,7 +7,7 @@ averaged over pictures.
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -66,7 +66,7 @@ def pictures(source: str, limit: int | None = None, crop: int | None = None) -> 
     return [np.rint(255 * picture).astype(np.uint8) for picture in found.pictures], found.fingerprint
 
 
-def ours(model: CodesTiles, effort: int = 0, settings: Sequence[Quality] = SETTINGS["imprior"]) -> Codec:
+def ours(model: CodesTiles, effort: int = 0, settings: Sequence[Quality] = ()) -> Codec:
     """The photo codec as one beside the others."""
 
     def write(picture: Levels, quality: Quality) -> bytes:
@@ -74,7 +74,9 @@ def ours(model: CodesTiles, effort: int = 0, settings: Sequence[Quality] = SETTI
         return photo_file.encode(model, picture, photo_file.Target(int(quality)), effort=effort).data
 
     name = f"imprior, effort {effort}" if effort else "imprior"
-    return replace(photo_file.as_codec(model), name=name, qualities=tuple(settings), writer=write)
+    return replace(
+        photo_file.as_codec(model), name=name, qualities=tuple(settings) or SETTINGS["imprior"], writer=write
+    )
 
 
 def peers(*names: str) -> list[Codec]:
@@ -104,6 +106,35 @@ def thinned(settings: Sequence[Quality], most: int | None) -> tuple[Quality, ...
 def db(wanted: Levels, found: Levels) -> float:
     """PSNR; of equal pictures as if one level of one pixel were off by one, so that means stay finite."""
     return min(float(psnr_db(to_batch(wanted), to_batch(found))), 10 * math.log10(255**2 * wanted.size))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The file of a picture, and what comes back of it."""
+
+    bytes: int
+    db: float
+    picture: Levels
+
+
+def coded(codec: Codec, picture: Levels, quality: Quality) -> Found:
+    """A picture [H, W] or [H, W, 3] as a file, read back."""
+    data = codec.encode(picture, quality)
+    back = codec.decode(data, 1 if picture.ndim == 2 else 3)
+    return Found(len(data), db(picture, back), back)
+
+
+def best_within(codec: Codec, picture: Levels, most: int) -> Found | None:
+    """Its best file of at most so many bytes; None where the smallest has more."""
+    low, high, best = 0, len(codec.qualities) - 1, None
+    while low <= high:
+        middle = (low + high) // 2
+        found = coded(codec, picture, codec.qualities[middle])
+        if found.bytes <= most:
+            best, low = found, middle + 1
+        else:
+            high = middle - 1
+    return best
 
 
 def libraries() -> dict[str, Any]:

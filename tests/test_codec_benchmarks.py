@@ -19,6 +19,7 @@ from zoo.codec import SMALL
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import codec_kinds
 import codec_memory
+import codec_pictures
 import codec_seams
 import codec_speed
 import drawn_pictures
@@ -68,7 +69,7 @@ def test_rate_and_distortion_are_of_the_files(folder, source, results, monkeypat
     found = json.loads((results / "rate_distortion.json").read_text())
     assert whole[:4] == b"\x89PNG" and whole != (results / "rate_distortion.png").read_bytes()
     assert [row["codec"] for row in found["rows"]] == ["imprior", "imprior, effort 1", *names]
-    given = np.asarray(Image.open(Path(source) / "0.png"))
+    given = picture(192, 264, 0)
     points = {(p["codec"], p["quality"]): p for p in found["points"]}
     assert points["jpeg", 50]["bits_per_pixel"] == 8 * len(codec("jpeg").encode(given, 50)) / (192 * 264)
     for name, row in ((row["codec"], row) for row in found["rows"]):
@@ -95,6 +96,7 @@ def test_published_curves_stand_beside_the_published_jpeg():
 
 
 def test_speed_both_ways_and_without_torch(folder, source, results, monkeypatch):
+    monkeypatch.setattr(photo_codecs, "SETTINGS", dict.fromkeys(("imprior", "avif", "jpeg"), (30, 60)))
     monkeypatch.setattr(codec_speed, "FRAME", (96, 128))
     codec_speed.main(["--model", folder, "--pictures", source, "--limit", "1", "--turns", "1", "--plain-side", "64"])
     found = json.loads((results / "codec_speed.json").read_text())
@@ -114,11 +116,24 @@ def test_memory_of_both_commands(folder, results):
     assert all(0.05 < row["peak_gib"] < 2 for row in rows) and rows[0]["bytes_per_pixel"] is None
 
 
-def test_kinds(folder, results):
+def test_kinds(folder, results, monkeypatch):
+    monkeypatch.setattr(codec_kinds, "ALL", (1, 40, 95))
     codec_kinds.main(["--model", folder, "--limit", "1", "--kinds", "flat"])
     (flat,) = json.loads((results / "codec_kinds.json").read_text())["rows"]
     assert flat["without_loss"] == 1 and flat["jpeg_better"] == 0  # stored as a colour
     assert flat["against jpeg %"] < -90 and flat["against avif %"] < -50
+
+
+def test_pictures_at_few_bits(folder, source, results, monkeypatch):
+    monkeypatch.setattr(codec_pictures, "RESULTS", results)
+    monkeypatch.setattr(codec_pictures, "FINE", {"imprior": (0, 100), "jpeg": (5, 50, 90)})
+    codec_pictures.main(["--model", folder, "--pictures", source, "--limit", "1", "--bpp", "0.5", "--side", "64"])
+    (row,) = json.loads((results / "codec_pictures.json").read_text())["rows"]
+    given = picture(192, 264, 0)
+    sizes = [8 * len(codec("jpeg").encode(given, quality)) / (192 * 264) for quality in (5, 50, 90)]
+    assert row["jpeg bits_per_pixel"] == max([size for size in sizes if size <= 0.5], default=sizes[0])
+    with Image.open(results / "codec_pictures.png") as drawn:
+        assert drawn.size[0] > 3 * 64
 
 
 def test_drawn_pictures_are_the_same_each_time():
