@@ -272,9 +272,9 @@ def decode(data: bytes, weights: Weights) -> Array:
             grids[at] = integers(payload, *sizes[at], quality, weights).n
         elif kind == 1:
             image = Image.open(io.BytesIO(payload))
-            if image.size[::-1] != sizes[at] or image.mode != "RGB":
+            if image.size[::-1] != sizes[at] or image.mode not in ("L", "P", "RGB"):
                 raise Damaged("lossless tile")
-            result[boxes[at]] = np.asarray(image)
+            result[boxes[at]] = np.asarray(image.convert("RGB"))
         else:
             result[boxes[at]] = np.frombuffer(payload, np.uint8)
     for (r, c), own in grids.items():

@@ -1,6 +1,8 @@
 """Photographs in files, tile by tile: on a toy whose answers are known, and on a small codec."""
 
 import io
+import struct
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -150,17 +152,43 @@ def test_headers_that_promise_too_much_are_refused():
         unpack(b"")
 
 
-@pytest.mark.parametrize("payload", [b"", b"not a picture", "small", "grey"])
+@pytest.mark.parametrize("payload", [b"", b"not a picture", "RGB", "LA"])
 def test_lossless_tiles_that_are_none_are_refused(codec, payload):
-    if payload in ("small", "grey"):
+    if payload in ("RGB", "LA"):
         file = io.BytesIO()
-        Image.new("RGB" if payload == "small" else "L", (3, 3) if payload == "small" else (8, 8)).save(file, "PNG")
+        Image.new(payload, (3, 3) if payload == "RGB" else (8, 8)).save(file, "PNG")
         payload = file.getvalue()
     sound = coded(codec, np.full((8, 8, 3), 9, np.uint8), 50)
     for tile in (Tile("lossless", 100, payload), Tile("colour", 100, b"four")):
         file = Photograph(sound.weights, 8, 8, 1024, False, [tile])
         with pytest.raises(BitstreamError):
             decompress(codec, file)
+
+
+@pytest.mark.parametrize("colours, mode", [("grey", "L"), (2, "P"), (200, "P"), ("many", "RGB")])
+def test_what_is_stored_without_loss_takes_as_few_channels_as_it_needs(colours, mode):
+    rng = np.random.default_rng(0)
+    if colours == "grey":
+        pixels = np.repeat(rng.integers(0, 256, (40, 50, 1), np.uint8), 3, 2)
+    else:
+        kinds = 40 * 50 if colours == "many" else colours
+        pixels = rng.integers(0, 256, (kinds, 3), np.uint8)[rng.permutation(40 * 50).reshape(40, 50) % kinds]
+    data = Exactly(pixels).data
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == mode
+    assert np.array_equal(from_png(data, (40, 50)), pixels)
+    if mode != "L":
+        with pytest.raises(BitstreamError):
+            from_png(data, (40, 50), grey=True)
+
+
+def test_a_palette_that_lacks_a_colour_is_damage():
+    data = Exactly(np.array([[[1, 2, 3], [4, 5, 6], [7, 8, 9]]], np.uint8)).data
+    place = data.index(b"PLTE")
+    short = struct.pack(">I", 6) + data[place : place + 10]
+    damaged = data[: place - 4] + short + struct.pack(">I", zlib.crc32(short[4:])) + data[place + 4 + 9 + 4 :]
+    with pytest.raises(BitstreamError, match="palette"):
+        from_png(damaged, (1, 3))
 
 
 def test_areas_tile_a_picture():

@@ -19,7 +19,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from imprior.coding.tables import FrequencyTables, frequencies
+from imprior.coding.tables import PRECISION, FrequencyTables, frequencies
 from imprior.distributions.quantised import LEAST_SCALE, LogisticTables, between
 from imprior.errors import BitstreamError, RunError
 from imprior.exact.arithmetic import rescale
@@ -182,18 +182,38 @@ class WholeHalf(nn.Module):
         table = _shifted(_shifted(scale * per, FRACTION) + offset, LOG)
         return mean, table.clamp(0, SCALES - 1)
 
-    def nearest(self, number: int, wanted: Tensor, mean: Tensor, table: Tensor, rate: int) -> Tensor:
+    def nearest(self, number: int, wanted: Tensor, mean: Tensor, table: Tensor, rate: int, worth: Tensor) -> Tensor:
         """The integers that stand for a slice of coefficients best, int32; 0 where they aren't coded.
+
+        The nearest one, or the next towards 0 where that saves more bits than the larger error is worth.
 
         Args:
             number: of the slice.
             wanted: coefficients in units of their spread, float [N, c, h, w].
             mean, table: as `expected` gives them.
             rate: 0 to RATES - 1.
+            worth: bits that the square of an error of one cell is worth, for each unit [U].
+
+        Reference:
+            Sullivan & Wiegand 1998, Rate-distortion optimization for video compression (quantisation as a decision).
         """
-        unit = self.unit[rate, self._here(number)].view(-1, 1, 1) / (1 << UNIT)
-        k = (wanted * unit - mean / (1 << MEAN)).round().clamp(-LIMIT, LIMIT)
-        return torch.where(table > 0, k, 0).int()
+        here = self._here(number)
+        unit = self.unit[rate, here].view(-1, 1, 1) / (1 << UNIT)
+        exact = wanted * unit - mean / (1 << MEAN)
+        k = torch.where(table > 0, exact.round().clamp(-LIMIT, LIMIT), 0)
+        places = k.nonzero(as_tuple=True)  # few
+        given, away = k[places], exact[places]
+        less = given - given.sign()
+        more = worth[here][places[1]] * ((less - away).square() - (given - away).square())
+        saved, spent = (_bits(self.scale_tables, one, table[places], MOST) for one in (given, less))
+        k[places] = torch.where(more < saved - spent, less, given)
+        return k.int()
+
+    def bits(self, z: Tensor, k: Tensor, table: Tensor, rate: int) -> Tensor:
+        """What an ideal entropy coder takes for z and k with their tables, all [N, …]: [N] bits, float64."""
+        index = self._side_index(z.shape, rate).view(z.shape)
+        coded = torch.where(table > 0, _bits(self.scale_tables, k, table, MOST), 0)
+        return _bits(self.side_tables, z, index, SIDE_MOST).sum((1, 2, 3)) + coded.sum((1, 2, 3))
 
     def coefficients(self, number: int, k: Tensor, mean: Tensor, rate: int) -> Tensor:
         """Coefficients of a slice, whole numbers of FRACTION binary places in units of their spread, float32."""
@@ -280,6 +300,13 @@ def _checked(cumulative: Tensor) -> FrequencyTables:
         return FrequencyTables(cumulative.cpu())
     except ValueError as error:
         raise RunError(f"the entropy tables in this model's weights are damaged: {error}") from None
+
+
+def _bits(cumulative: Tensor, k: Tensor, index: Tensor, most: int) -> Tensor:
+    """What an ideal coder takes for each of k with the table of its index, both of any shape: float64."""
+    beyond = k.abs() > most
+    symbol = torch.where(beyond, most + 1, k).long() + most
+    return PRECISION - cumulative.diff(dim=1).double().log2()[index.long(), symbol] + 16.0 * beyond
 
 
 def _shifted(x: Tensor, places: int) -> Tensor:

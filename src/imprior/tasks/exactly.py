@@ -1,4 +1,7 @@
-"""Parts of a photograph's file that are stored without loss: plain PNGs, with nothing in them but pixels."""
+"""Parts of a photograph's file that are stored without loss: plain PNGs, with nothing in them but pixels.
+
+Grey pixels take one channel, and at most 256 colours a palette: screens and drawings have few.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ class Exactly:
     """Pixels [h, w, 3] or [h, w] without loss, worked out when it is first asked for."""
 
     def __init__(self, pixels: Pixels) -> None:
-        self.pixels = pixels
+        grey = pixels.ndim == 3 and bool((pixels == pixels[..., :1]).all())
+        self.pixels = pixels[..., 0] if grey else pixels
 
     @cached_property
     def data(self) -> bytes:
@@ -51,21 +55,42 @@ def from_png(data: bytes, size: tuple[int, int], *, grey: bool = False) -> Pixel
         BitstreamError: it is damaged, of another size or kind, or holds more than pixels.
     """
     try:
-        if any(kind not in (b"IHDR", b"IDAT", b"IEND") for kind in _chunks(data)):
+        if any(kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND") for kind in _chunks(data)):
             raise BitstreamError("damaged: a part that is stored without loss holds what no encoder writes")
         # Not Image.open, which has a limit of its own for sizes: this one was checked with the file's header.
         image = PngImagePlugin.PngImageFile(io.BytesIO(data))
-        if image.size[::-1] != size or image.mode != ("L" if grey else "RGB"):
+        if image.size[::-1] != size or image.mode not in (("L",) if grey else ("L", "P", "RGB")):
             raise BitstreamError(f"damaged: a part is {image.size[::-1]} {image.mode}, where {size} is due")
-        return np.array(image)
+        if image.mode == "P" and 3 * int(np.asarray(image).max()) >= len(image.getpalette() or ()):
+            raise BitstreamError("damaged: a part that is stored without loss has colours that its palette lacks")
+        return np.array(image if grey else image.convert("RGB"))
     except BROKEN as error:
         raise BitstreamError(f"damaged: a part that is stored without loss can't be read ({error})") from None
 
 
 def _png(pixels: Pixels, level: int) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=level)
+    few = _palette(pixels) if pixels.ndim == 3 else None
+    if few is None:
+        image = Image.fromarray(pixels)
+    else:
+        colours, index = few
+        image = Image.fromarray(index)
+        image.putpalette(colours.tobytes())
+    image.save(file, "PNG", compress_level=level)
     return file.getvalue()
+
+
+def _palette(pixels: Pixels) -> tuple[Pixels, Pixels] | None:
+    """At most 256 colours [K, 3] and the number of each pixel's [h, w]; None where there are more."""
+    numbers = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    if len(np.unique(numbers[::BAND])) > 256:  # most photographs are out at once
+        return None
+    found, index = np.unique(numbers, return_inverse=True)
+    if len(found) > 256:
+        return None
+    colours = np.stack([found >> 16, found >> 8 & 255, found & 255], 1).astype(np.uint8)
+    return colours, index.reshape(numbers.shape).astype(np.uint8)
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
