@@ -9,8 +9,8 @@ import torch
 
 from imprior.distributions.likelihoods import Gaussian
 from imprior.distributions.quantised import LogisticTables, gaussian_mass, rounded_gaussian
+from imprior.models.codec_symbols import LIMIT
 from imprior.models.codec_vae import LEAST, _nats, gaussian_noise
-from imprior.models.codec_whole import LIMIT
 from imprior.nn.block_transform import Transforms
 from imprior.objectives.rate_distortion import RateDistortion
 from imprior.packing import pack, unpack

@@ -8,8 +8,9 @@ import torch
 from imprior.coding.container import compress, decompress, weights_hash
 from imprior.coding.entropy import Decoder, Encoder
 from imprior.errors import BitstreamError, CapabilityError, ImpriorError, RunError
-from imprior.models import codec, codec_whole
-from imprior.models.codec_whole import RATES, _get, _put
+from imprior.models import codec, codec_symbols
+from imprior.models.codec_symbols import get, put
+from imprior.models.codec_whole import RATES
 from test_codec import smooth
 from zoo import EXAMPLES, build
 from zoo.codec import SMALL
@@ -137,17 +138,17 @@ def test_a_search_finds_coefficients_that_cost_less_or_show_more(model):
 
 
 def test_values_far_out_are_written_behind_an_escape():
-    tables = codec_whole._checked(codec_whole._gaussian_tables())
+    tables = codec_symbols.checked(codec_symbols.gaussian_tables())
     k = torch.tensor([0, 255, -255, 256, -256, 32767, -32767, 3])
     index = torch.tensor([1, 5, 63, 1, 63, 30, 2, 9])
     sink = Encoder()
-    _put(k, index, tables, 255, sink)
-    assert torch.equal(_get(index, tables, 255, Decoder(sink.finish())).long(), k)
+    put(k, index, tables, 255, sink)
+    assert torch.equal(get(index, tables, 255, Decoder(sink.finish())).long(), k)
     sink = Encoder()
     sink.put(torch.tensor([511], dtype=torch.int32), torch.tensor([1]), tables)
-    sink.put(torch.tensor([128, 5], dtype=torch.int32), torch.zeros(2, dtype=torch.int64), codec_whole.RAW)
+    sink.put(torch.tensor([128, 5], dtype=torch.int32), torch.zeros(2, dtype=torch.int64), codec_symbols.RAW)
     with pytest.raises(BitstreamError):
-        _get(torch.tensor([1]), tables, 255, Decoder(sink.finish()))
+        get(torch.tensor([1]), tables, 255, Decoder(sink.finish()))
 
 
 def test_noise_and_flat_pictures_come_back(model):

@@ -82,13 +82,13 @@ def test_extras_are_where_the_page_says(codec):
 
 
 def test_values_far_out_and_escapes():
-    from imprior.models import codec_whole
+    from imprior.models import codec_symbols
 
-    tables = codec_whole._checked(codec_whole._gaussian_tables())
+    tables = codec_symbols.checked(codec_symbols.gaussian_tables())
     k = torch.tensor([0, 255, -255, 256, -256, 32767, -32767, 3, 400])
     index = torch.tensor([9, 5, 63, 1, 63, 30, 2, 9, 1])
     sink = Encoder()
-    codec_whole._put(k, index, tables, 255, sink)
+    codec_symbols.put(k, index, tables, 255, sink)
     found = plain.RangeDecoder(sink.finish()).block(index.tolist(), tables.cumulative.tolist(), 255)
     assert found == k.tolist()
 

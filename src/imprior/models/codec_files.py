@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from imprior.distributions.quantised import gaussian_bits, straight_through
 from imprior.errors import CapabilityError, ImpriorError
 from imprior.exact.network import FRACTION
-from imprior.models.codec_whole import RATES, WholeHalf, to_side_integers
+from imprior.models.codec_symbols import to_side_integers
+from imprior.models.codec_whole import RATES, WholeHalf
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis
 from imprior.nn.convolutional import Pad
 from imprior.promises import Latents, Shape, Sink, Source, check_shape

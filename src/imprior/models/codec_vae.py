@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from imprior.bounds import check_levels
 from imprior.distributions.likelihoods import DiscretisedLogisticMixture
 from imprior.distributions.quantised import LogisticTables, gaussian_mass, rounded_gaussian
-from imprior.models.codec_whole import LIMIT
+from imprior.models.codec_symbols import LIMIT
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis
 from imprior.nn.convolutional import Pad
 from imprior.promises import Score, Shape, check_shape

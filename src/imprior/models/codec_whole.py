@@ -19,12 +19,14 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from imprior.coding.tables import PRECISION, FrequencyTables, frequencies
+from imprior.coding.tables import FrequencyTables
 from imprior.distributions.quantised import LEAST_SCALE, LogisticTables, between
-from imprior.errors import BitstreamError, RunError
+from imprior.errors import RunError
 from imprior.exact.arithmetic import rescale
 from imprior.exact.layers import STREAM
 from imprior.exact.network import FRACTION, Whole
+from imprior.models import codec_symbols as symbols
+from imprior.models.codec_symbols import LIMIT, LOG_STEP, MOST, SCALES, SIDE_MOST
 from imprior.nn.block_transform import BLOCK, Synthesis
 from imprior.promises import Sink, Source
 
@@ -33,13 +35,7 @@ MEAN = 6  # binary places of means, in cells
 UNIT = 8  # binary places of spreads in cells
 INVERSE = 14  # binary places of cells in spreads
 LINEAR = 16  # binary places of the linear synthesis' weights
-SCALES = 64  # Gaussian tables, of scales from LEAST_SCALE to WIDEST cells, geometric
-WIDEST = 256.0
-LOG_STEP = math.log(WIDEST / LEAST_SCALE) / (SCALES - 1)
 LOG = 20  # binary places of table numbers
-MOST = 255  # coefficients further from their mean (in cells) are written behind an escape symbol
-SIDE_MOST = 31  # the same of z
-LIMIT = (1 << 15) - 1  # further still is not written
 
 
 @dataclass(frozen=True)
@@ -134,8 +130,8 @@ class WholeHalf(nn.Module):
         self.offset.copy_(torch.round(((spread * gain).log() - math.log(LEAST_SCALE)) / LOG_STEP * (1 << LOG)))
         linear = codec.synthesis.weight(codec.basis).double().flatten(1)
         self.linear.copy_(torch.round(linear * spread * (1 << LINEAR)))
-        self.scale_tables.copy_(_gaussian_tables())
-        self.side_tables.copy_(_side_tables(codec.side))
+        self.scale_tables.copy_(symbols.gaussian_tables())
+        self.side_tables.copy_(symbols.side_tables(codec.side))
         self.from_side.adopt(codec.from_side, [s.side for s in seen])
         for number, context in enumerate(self.contexts):
             float_context = cast(nn.Sequential, codec.contexts[number])
@@ -205,15 +201,15 @@ class WholeHalf(nn.Module):
         given, away = k[places], exact[places]
         less = given - given.sign()
         more = worth[here][places[1]] * ((less - away).square() - (given - away).square())
-        saved, spent = (_bits(self.scale_tables, one, table[places], MOST) for one in (given, less))
+        saved, spent = (symbols.bits(self.scale_tables, one, table[places], MOST) for one in (given, less))
         k[places] = torch.where(more < saved - spent, less, given)
         return k.int()
 
     def bits(self, z: Tensor, k: Tensor, table: Tensor, rate: int) -> Tensor:
         """What an ideal entropy coder takes for z and k with their tables, all [N, …]: [N] bits, float64."""
         index = self._side_index(z.shape, rate).view(z.shape)
-        coded = torch.where(table > 0, _bits(self.scale_tables, k, table, MOST), 0)
-        return _bits(self.side_tables, z, index, SIDE_MOST).sum((1, 2, 3)) + coded.sum((1, 2, 3))
+        coded = torch.where(table > 0, symbols.bits(self.scale_tables, k, table, MOST), 0)
+        return symbols.bits(self.side_tables, z, index, SIDE_MOST).sum((1, 2, 3)) + coded.sum((1, 2, 3))
 
     def coefficients(self, number: int, k: Tensor, mean: Tensor, rate: int) -> Tensor:
         """Coefficients of a slice, whole numbers of FRACTION binary places in units of their spread, float32."""
@@ -232,7 +228,7 @@ class WholeHalf(nn.Module):
     def put(self, k: Tensor, table: Tensor, sink: Sink) -> None:
         """Write the coefficients of a slice, int32 and their tables, both [N, c, h, w]."""
         coded = table > 0
-        _put(k[coded].long(), table[coded], self._scales(), MOST, sink)
+        symbols.put(k[coded].long(), table[coded], self._scales(), MOST, sink)
 
     def get(self, table: Tensor, source: Source) -> Tensor:
         """Read the coefficients of a slice back, int32 [N, c, h, w].
@@ -242,13 +238,13 @@ class WholeHalf(nn.Module):
         """
         coded = table > 0
         k = torch.zeros(table.shape, dtype=torch.int32)
-        k[coded] = _get(table[coded], self._scales(), MOST, source)
+        k[coded] = symbols.get(table[coded], self._scales(), MOST, source)
         return k
 
     def put_side(self, z: Tensor, rate: int, sink: Sink) -> None:
         """Write z int32 [N, side, h, w]."""
         index = self._side_index(z.shape, rate)
-        _put(z.flatten().long(), index, self._sides(), SIDE_MOST, sink)
+        symbols.put(z.flatten().long(), index, self._sides(), SIDE_MOST, sink)
 
     def get_side(self, shape: tuple[int, int, int], rate: int, source: Source) -> Tensor:
         """Read z of N images back, int32 [N, side, h, w].
@@ -258,7 +254,7 @@ class WholeHalf(nn.Module):
         """
         n, height, width = shape
         size = torch.Size((n, self.side, height, width))
-        return _get(self._side_index(size, rate), self._sides(), SIDE_MOST, source).view(size)
+        return symbols.get(self._side_index(size, rate), self._sides(), SIDE_MOST, source).view(size)
 
     def prove(self) -> None:
         """Check the bounds of all networks.
@@ -289,24 +285,10 @@ class WholeHalf(nn.Module):
         return (anchor * self.side + channel).flatten()
 
     def _scales(self) -> FrequencyTables:
-        return _checked(self.scale_tables)
+        return symbols.checked(self.scale_tables)
 
     def _sides(self) -> FrequencyTables:
-        return _checked(self.side_tables)
-
-
-def _checked(cumulative: Tensor) -> FrequencyTables:
-    try:
-        return FrequencyTables(cumulative.cpu())
-    except ValueError as error:
-        raise RunError(f"the entropy tables in this model's weights are damaged: {error}") from None
-
-
-def _bits(cumulative: Tensor, k: Tensor, index: Tensor, most: int) -> Tensor:
-    """What an ideal coder takes for each of k with the table of its index, both of any shape: float64."""
-    beyond = k.abs() > most
-    symbol = torch.where(beyond, most + 1, k).long() + most
-    return PRECISION - cumulative.diff(dim=1).double().log2()[index.long(), symbol] + 16.0 * beyond
+        return symbols.checked(self.side_tables)
 
 
 def _shifted(x: Tensor, places: int) -> Tensor:
@@ -316,55 +298,3 @@ def _shifted(x: Tensor, places: int) -> Tensor:
 
 def _levels(anchors: int) -> Tensor:
     return torch.arange(RATES).double() * (anchors - 1) / (RATES - 1)
-
-
-RAW = FrequencyTables.of(torch.full((1, 256), 1 << 16))
-
-
-def _put(k: Tensor, index: Tensor, tables: FrequencyTables, most: int, sink: Sink) -> None:
-    """Symbols k + most of the tables; those beyond ±most as an escape, their two bytes after all others."""
-    beyond = k.abs() > most
-    sink.put(torch.where(beyond, 2 * most + 1, k + most).int(), index, tables)
-    far = k[beyond] + LIMIT + 1
-    digits = torch.stack([far >> 8, far & 255], 1).flatten()
-    sink.put(digits.int(), torch.zeros_like(digits), RAW)
-
-
-def _get(index: Tensor, tables: FrequencyTables, most: int, source: Source) -> Tensor:
-    k = source.get(index, tables).int() - most
-    beyond = k > most
-    digits = source.get(torch.zeros(2 * int(beyond.sum()), dtype=torch.int64), RAW).view(-1, 2)
-    far = (digits[:, 0] << 8 | digits[:, 1]) - LIMIT - 1
-    if bool((far.abs() <= most).any()):
-        raise BitstreamError("the compressed data is damaged: it holds a value that no encoder writes")
-    k[beyond] = far.int()
-    return k
-
-
-def _gaussian_tables() -> Tensor:
-    """Cumulative frequencies of the cells of Gaussians, narrowest first, and of the escape: int32 [SCALES, …]."""
-    scale = LEAST_SCALE * torch.exp(LOG_STEP * torch.arange(SCALES).double()).view(-1, 1)
-    edges = torch.arange(-MOST, MOST + 2).double() - 0.5
-    inside = torch.special.ndtr(edges / scale).diff(dim=1)
-    return _cumulative(inside)
-
-
-def _side_tables(side: LogisticTables) -> Tensor:
-    """The same of z, one for each anchor and channel."""
-    v = torch.arange(-SIDE_MOST, SIDE_MOST + 1).double()
-    bits = [
-        side.double().bits(v.view(1, 1, -1, 1).expand(1, side.logits.shape[1], -1, 1), torch.tensor([float(anchor)]))
-        for anchor in range(len(side.logits))
-    ]
-    side.float()
-    return _cumulative(2 ** -torch.cat(bits)[..., 0].flatten(0, 1))
-
-
-def _cumulative(inside: Tensor) -> Tensor:
-    outside = (1 - inside.sum(1, keepdim=True)).clamp_min(0)
-    return FrequencyTables.of(frequencies(torch.cat([inside, outside], 1))).cumulative
-
-
-def to_side_integers(z: Tensor) -> Tensor:
-    """Rounded z, within what a file can hold: int32."""
-    return z.round().clamp(-LIMIT, LIMIT).int()
