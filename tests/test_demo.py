@@ -64,6 +64,7 @@ def test_a_codec_is_shown_beside_others_at_equal_bytes(monkeypatch: pytest.Monke
     monkeypatch.setattr(compressing, "codec", lambda _: model)
     monkeypatch.setattr(compressing, "maker", lambda *_: model)
     given = torch.from_numpy(picture(200, 300)).permute(2, 0, 1)[None] / 255
+    monkeypatch.setattr(runs, "embedded", dict)
     assert photographs.in_few_bytes({"noisy": given}) is None
     monkeypatch.setattr(runs, "embedded", lambda: {"photo-codec": None})
     section = photographs.in_few_bytes({"noisy": given})

@@ -396,7 +396,8 @@ def test_a_full_disk_ends_a_folder(imprior: Command, jobs: int, tmp_path: Path) 
 
 
 SLOW = f"""
-import sys, time, types
+import signal, sys, time, types
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are started without it
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from imprior import cli, opening
 from toys import LocalShrinkage
