@@ -135,7 +135,7 @@ def _avif(**how: Any) -> Callable[[Quality], dict[str, Any]]:
 
 def _jpeg2000(quality: Quality) -> dict[str, Any]:
     lossy = {} if quality is None else {"irreversible": True, "quality_mode": "dB", "quality_layers": [quality]}
-    return {"no_jp2": True} | lossy
+    return {"no_jp2": True, "mct": 1} | lossy  # colours are decorrelated only where that is asked for
 
 
 def _imagecodecs() -> Any:
