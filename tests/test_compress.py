@@ -191,6 +191,17 @@ def test_a_palette_that_lacks_a_colour_is_damage():
         from_png(damaged, (1, 3))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_palette_where_none_is_used_is_refused(mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    data = Exactly(pixels if mode == "RGB" else pixels[..., 0]).data
+    chunk = b"PLTE" + bytes(6)
+    place = data.index(b"IDAT") - 4
+    more = data[:place] + struct.pack(">I", 6) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[place:]
+    with pytest.raises(BitstreamError, match="no encoder writes"):
+        from_png(more, (40, 50))
+
+
 def test_areas_tile_a_picture():
     covered = np.zeros((300, 520), int)
     for area in areas(300, 520, 256):

@@ -55,12 +55,13 @@ def from_png(data: bytes, size: tuple[int, int], *, grey: bool = False) -> Pixel
         BitstreamError: it is damaged, of another size or kind, or holds more than pixels.
     """
     try:
-        if any(kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND") for kind in _chunks(data)):
-            raise BitstreamError("damaged: a part that is stored without loss holds what no encoder writes")
+        kinds = set(_chunks(data))
         # Not Image.open, which has a limit of its own for sizes: this one was checked with the file's header.
         image = PngImagePlugin.PngImageFile(io.BytesIO(data))
         if image.size[::-1] != size or image.mode not in (("L",) if grey else ("L", "P", "RGB")):
             raise BitstreamError(f"damaged: a part is {image.size[::-1]} {image.mode}, where {size} is due")
+        if kinds - {b"IHDR", b"IDAT", b"IEND"} - ({b"PLTE"} if image.mode == "P" else set()):
+            raise BitstreamError("damaged: a part that is stored without loss holds what no encoder writes")
         if image.mode == "P" and 3 * int(np.asarray(image).max()) >= len(image.getpalette() or ()):
             raise BitstreamError("damaged: a part that is stored without loss has colours that its palette lacks")
         return np.array(image if grey else image.convert("RGB"))
@@ -83,14 +84,17 @@ def _png(pixels: Pixels, level: int) -> bytes:
 
 def _palette(pixels: Pixels) -> tuple[Pixels, Pixels] | None:
     """At most 256 colours [K, 3] and the number of each pixel's [h, w]; None where there are more."""
-    numbers = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    if len(np.unique(numbers[::BAND])) > 256:  # most photographs are out at once
+
+    def numbers(some: Pixels) -> NDArray[np.uint32]:
+        return some.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+
+    if len(np.unique(numbers(pixels[::BAND]))) > 256:  # most photographs are out at once
         return None
-    found, index = np.unique(numbers, return_inverse=True)
+    found, index = np.unique(numbers(pixels), return_inverse=True)
     if len(found) > 256:
         return None
     colours = np.stack([found >> 16, found >> 8 & 255, found & 255], 1).astype(np.uint8)
-    return colours, index.reshape(numbers.shape).astype(np.uint8)
+    return colours, index.reshape(pixels.shape[:2]).astype(np.uint8)
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:
