@@ -13,6 +13,7 @@ weights that it begins with are those of --model, by the same command that a per
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ import photo_codecs
 from drawn_pictures import scan
 from photo_codecs import Levels
 from PIL import Image
+from rate_distortion import percent
 from show import finish, progress_to_stderr
 
 from imprior import fit, recipes
 from imprior.coding.classical import Codec
-from imprior.errors import DataError
-from imprior.metrics.bd_rate import Curve, bd_rate
+from imprior.metrics.bd_rate import Curve
 
 PAGES = 12  # to learn from
 
@@ -63,14 +64,6 @@ def points(codec: Codec, pictures: list[Levels]) -> Iterator[tuple[float, float]
         tell(done, len(codec.qualities))
 
 
-def percent(anchor: Curve, other: Curve) -> float | None:
-    """BD-rate; None where the curves have no PSNR in common."""
-    try:
-        return bd_rate(anchor, other).percent
-    except DataError:
-        return None
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", metavar="key=value", nargs="*", help="settings of the training")
@@ -92,10 +85,11 @@ def main() -> None:
     models = {"before": photo_codecs.opened(asked.model), "after": photo_codecs.opened(str(run.path))}
     codecs = {when: photo_codecs.ours(model) for when, model in models.items()}
     codecs["jpeg"] = photo_codecs.peers("jpeg")[0]
-    curves, rows = {}, list[dict[str, Any]]()
+    curves: dict[str, Curve] = {}
+    rows: list[dict[str, Any]] = []
     for name, codec in codecs.items():
-        at = photo_codecs.thinned(codec.qualities, asked.points)
-        found = list(points(Codec(name, codec.scale, at, codec.writer, codec.reader), judged))
+        fewer = photo_codecs.thinned(codec.qualities, asked.points)
+        found = list(points(replace(codec, name=name, qualities=fewer), judged))
         curves[name] = Curve([rate for rate, _ in found], [db for _, db in found])
     for name, curve in curves.items():
         rows.append(

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from imprior import loading, packing
 from imprior.coding.container import compress, decompress, weights_hash
 from imprior.coding.entropy import Decoder, Encoder
 from imprior.errors import BitstreamError, CapabilityError, ImpriorError, RunError
@@ -165,8 +166,6 @@ def test_what_cannot_be_coded_is_refused(model):
 
 
 def test_weights_without_what_the_whole_numbers_imply_are_enough(model):
-    from imprior import loading, packing
-
     stored = {name: tensor for name, tensor in model.state_dict().items() if not name.startswith(model.implied)}
     again = SMALL.build()
     loading.fill(again, packing.pack(stored, large=10**9), where="here")

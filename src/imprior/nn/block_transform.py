@@ -8,7 +8,7 @@
 The linear part begins as the cosine transform of blocks in the training images' principal colours. The Karhunen-Loève
 transform of whole blocks has the larger variances first, as theory wants it for Gaussian pictures; but where variances
 are nearly equal its vectors are mixtures that look like noise, pictures are no more Gaussian, and few large cosine
-coefficients describe an edge better (about 0.5 dB at equal entropies). The convolutions begin at zero and learn what
+coefficients describe an edge better. The convolutions begin at zero and learn what
 it misses: edges, textures, what goes across blocks. Their inputs and outputs are in units of each
 coefficient's spread. The linear part learns at a tenth of the rate of the rest.
 
