@@ -12,16 +12,35 @@ below 2^24, by the weights' own bound.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from imprior.errors import RunError
-from imprior.exact.arithmetic import LARGEST, accumulation_bound, rescale, whole_convolution
+from imprior.exact.arithmetic import LARGEST, accumulation_bound, power, times, whole_convolution
 
 WEIGHT = 127  # largest weight: 8 bits with the sign
 STREAM = 1 << 20  # largest activation between layers
 HEADROOM = 1.5  # inputs may be so much larger than any that was seen before they are clamped
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a layer computes with, proved and in float32.
+
+    Attributes:
+        weight, bias: whole.
+        entry: power of two that inputs are multiplied by; None for 1.
+        largest: where they are clamped then.
+        factor: powers of two [O, 1, 1] that sums are multiplied by.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    entry: Tensor | None
+    largest: int
+    factor: Tensor
 
 
 class WholeConvolution(nn.Module):
@@ -45,7 +64,7 @@ class WholeConvolution(nn.Module):
         self.register_buffer("bias", torch.zeros(outputs, dtype=torch.int32))
         self.register_buffer("shift", torch.zeros(outputs, dtype=torch.int8))
         self.register_buffer("entry", torch.tensor([0, 1], dtype=torch.int32))  # right shift of inputs, their largest
-        self._ready: tuple[Tensor, Tensor, Tensor] | None = None
+        self._ready: Ready | None = None
 
     def take(self, weight: Tensor, bias: Tensor, *, seen: float, fraction_in: int, fraction_out: int) -> None:
         """Become the whole-number form of a float convolution.
@@ -98,15 +117,18 @@ class WholeConvolution(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """[N, I, h, w] -> [N, O, h', w'] (or [N, O/4, 2h, 2w]), whole numbers in float32 within ±2^20."""
-        if self._ready is None or self._ready[0].device != h.device:
+        ready = self._ready
+        if ready is None or ready.weight.device != h.device:
             self.prove()
             weight = self.weight.to(h.device, torch.float32).contiguous(memory_format=torch.channels_last)
-            self._ready = weight, self.bias.to(h.device, torch.float32), self.shift.to(h.device).view(-1, 1, 1)
-        weight, bias, shift = self._ready
-        entry, largest = self.entry.tolist()
-        given = rescale(h, entry).clamp(-largest, largest) if entry else h.clamp(-largest, largest)
-        result = whole_convolution(given, weight, bias, stride=self.stride, padding=self.padding)
-        result = rescale(result, shift).clamp(-STREAM, STREAM)
+            shift, largest = self.entry.tolist()
+            entry = power(shift, h) if shift else None
+            factor = power(self.shift.to(h.device).view(-1, 1, 1), h)
+            ready = self._ready = Ready(weight, self.bias.to(h.device, torch.float32), entry, largest, factor)
+        most = ready.largest
+        given = h.clamp(-most, most) if ready.entry is None else times(h, ready.entry).clamp_(-most, most)
+        result = whole_convolution(given, ready.weight, ready.bias, stride=self.stride, padding=self.padding)
+        result = times(result, ready.factor).clamp_(-STREAM, STREAM)
         return nn.functional.pixel_shuffle(result, 2) if self.double_grid else result
 
     def _load_from_state_dict(self, *arguments: object) -> None:
