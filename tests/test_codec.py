@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from imprior.distributions.quantised import LogisticTables, between, gaussian_bits, noisy, straight_through
+from imprior.distributions.quantised import (
+    LEAST_SCALE,
+    LogisticTables,
+    between,
+    gaussian_bits,
+    noisy,
+    rounded_by_worth,
+    straight_through,
+)
 from imprior.errors import DataError, RecipeError
 from imprior.models import codec
 from imprior.nn.block_transform import Transforms, cosine_blocks
@@ -54,6 +62,21 @@ def test_noise_stands_for_rounding_and_the_gradient_goes_through():
     assert torch.equal(noisy(v, None), v.round())
     (gradient,) = torch.autograd.grad(straight_through(v).square().sum(), v)
     torch.testing.assert_close(gradient, 2 * v.detach().round())
+
+
+@pytest.mark.parametrize("worth", [0.0, 0.7, 1e6])
+def test_integers_by_worth_cost_least_among_the_nearest_and_the_next_towards_zero(worth):
+    v = 3 * torch.randn(2000, generator=rng(), dtype=DOUBLE)
+    scale = torch.full_like(v, 0.8)
+    k = rounded_by_worth(v, scale, torch.tensor(worth))
+
+    def cost(k):
+        return gaussian_bits(k, scale) + worth * (k - v).square()
+
+    nearest = v.round()
+    torch.testing.assert_close(cost(k), torch.minimum(cost(nearest), cost(nearest - nearest.sign())))
+    assert torch.equal(k, nearest) == (worth > 1000)
+    assert not rounded_by_worth(v, torch.full_like(v, LEAST_SCALE), torch.tensor(worth)).any()
 
 
 def test_between_anchors_levels_are_linear():
@@ -134,11 +157,27 @@ def test_the_loss_is_rate_and_distortion_at_levels_from_the_whole_range():
     assert parts.report["bpp"] == 50 / 20 and parts.report["psnr"] == pytest.approx(20, abs=1e-3)
 
 
+def test_at_the_end_both_ends_learn_from_integers_and_the_encoder_rests():
+    model = build(EXAMPLES["codec"])
+    with torch.no_grad():
+        for p in model.parameters():  # some begin at zero, and keep others from learning
+            p.add_(0.05 * torch.randn(p.shape, generator=rng()))
+    x = smooth(4)
+    batch = Batch(x, None, None, None, torch.arange(4))
+    for progress, settled in ((0.0, False), (0.74, False), (0.75, True), (1.0, True)):
+        model.zero_grad(set_to_none=True)
+        RateDistortion(settled=0.25)(model, batch, rng=rng(), progress=progress).loss.backward()
+        for name, p in model.named_parameters():
+            encoder = name.split(".")[0] in ("analysis", "to_side", "log_gain")
+            assert (p.grad is None or not p.grad.any()) == (settled and encoder), name
+
+
 def test_settings_that_make_no_codec_are_refused():
     for wrong in (
         lambda: codec.Config(slices=(1, 2)),
         lambda: codec.Config(lowest=0.2),
         lambda: codec.Config(side=0),
+        lambda: RateDistortion(settled=1.5),
         lambda: Transforms(units=0),
         lambda: Transforms(analysis_blocks=(-1, 0)),
     ):

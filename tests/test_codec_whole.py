@@ -67,6 +67,18 @@ def test_a_file_is_about_as_large_and_as_good_as_training_believes(model):
         assert 10 * math.log10(error / expected) < 0.3
 
 
+def test_training_with_integers_sees_what_a_file_holds(model):
+    x = smooth(4, seed=9)
+    for rate in (8, RATE, RATES - 1):
+        latents = model.analyse(x, rate)
+        bits = model.whole.bits(*latents.blocks[:3], rate)
+        with torch.no_grad():
+            sent = model.transmit_settled(x, torch.full((4,), rate * (codec.LEVELS - 1) / (RATES - 1)))
+        torch.testing.assert_close(sent.bits.double(), bits, rtol=0.02, atol=10)
+        error, expected = (float((v - x).square().mean()) for v in (model.synthesise(latents, rate), sent.x))
+        assert abs(10 * math.log10(error / expected)) < 0.4  # levels end at black and white
+
+
 def test_decoding_is_the_same_whatever_computes_it(model):
     x = smooth(2, side=128, seed=5)
     latents = model.analyse(x, RATE)

@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from imprior.coding.entropy import Encoder
 from imprior.coding.tiled import Photograph, Tile, pack, unpack
 from imprior.errors import BitstreamError
+from imprior.tasks import compress
 from imprior.tasks.coder import Coder
 from imprior.tasks.compress import Area, areas, decompress
 from imprior.tasks.exactly import Exactly, from_png
@@ -46,7 +48,7 @@ def through(model, given, rate, **settings):
 @pytest.mark.parametrize("height, width", [(2, 3), (5, 300), (256, 256), (257, 511), (300, 700)])
 @pytest.mark.parametrize("rate", [0, 3])
 def test_tiles_leave_no_trace(height, width, rate, monkeypatch):
-    monkeypatch.setattr(Exactly, "within", lambda self, most: None)  # the model's tiles alone
+    monkeypatch.setattr(Exactly, "instead", lambda *of: None)  # the model's tiles alone
     given = picture(height, width)
     model = TiledLevels()
     whole = model.synthesise(model.analyse(torch.from_numpy(given).permute(2, 0, 1)[None] / 255, rate), rate)
@@ -215,7 +217,26 @@ def test_large_tiles_without_loss_are_found_from_a_part_of_their_rows():
         drawn[row : row + 12, 50:650:7] = np.random.default_rng(row).integers(0, 2, (12, 86, 1)) * 200
     exact = Exactly(drawn)
     size = len(exact.data)
-    assert exact.within(size) == exact.data and exact.within(size - 1) is None
+    assert exact.instead(size, lambda: 0.0) == exact.data and exact.instead(size - 1, lambda: 0.0) is None
     assert np.array_equal(from_png(exact.data, (700, 700)), drawn)
     noise = Exactly(picture(700, 700))
-    assert noise.within(10_000) is None and "data" not in vars(noise)
+    assert noise.instead(10_000, lambda: 1e9) is None and "data" not in vars(noise)
+
+
+def test_coarser_pixels_stand_in_for_a_codec_that_shows_them_no_better_in_no_fewer_bytes():
+    given = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    exact, most = Exactly(given), 13_000
+    assert len(exact.data) > most
+    found = exact.instead(most, lambda: 700.0)
+    pixels = from_png(found, (128, 128))
+    assert len(found) <= most and np.square(pixels.astype(float) - given).mean() <= 700
+    assert (pixels[given == 0] == 0).all() and (pixels[given == 255] == 255).all()
+    assert exact.instead(len(found) - 1, lambda: 700.0) is None and exact.instead(most, lambda: 300.0) is None
+
+
+@pytest.mark.parametrize("error, kind", [(700.0, "lossless"), (1.0, "learned")])
+def test_a_tile_is_stored_as_what_is_better(codec, monkeypatch, error, kind):
+    given = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    monkeypatch.setattr(Encoder, "finish", lambda self: bytes(13_000))
+    monkeypatch.setattr(compress, "_mse", lambda *of: error)
+    assert [t.kind for t in coded(codec, given, 50).tiles] == [kind]

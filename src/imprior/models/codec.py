@@ -22,9 +22,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from imprior.distributions.quantised import LogisticTables, between, gaussian_bits, noisy, straight_through
+from imprior.distributions.quantised import (
+    LogisticTables,
+    between,
+    gaussian_bits,
+    noisy,
+    rounded_by_worth,
+    straight_through,
+)
 from imprior.errors import RecipeError
-from imprior.models.codec_files import STRIDE, CodesPhotographs
+from imprior.models.codec_files import CAUTION, STRIDE, CodesPhotographs
 from imprior.models.codec_vae import Choose, ModelsPhotographs, gaussian_noise, logistic
 from imprior.models.codec_whole import Way, WholeHalf
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis, Transforms, cosine_blocks
@@ -185,6 +192,47 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
         back = self.synthesis(way.coefficients, self.basis, self.spread) + 0.5
         return Transmission(way.bits, way.side_bits, back[..., :height, :width])
 
+    def transmit_settled(self, x: Tensor, level: Tensor) -> Transmission:
+        """Images through the codec with integers as files have them, for what both ends share to learn from.
+
+        Noise in place of rounding makes coefficients that are nearly always 0 seem to cost several times what they do.
+        With integers rates are right, and tables, means and the synthesis learn what the encoder's choices look like.
+        The encoder itself (analysis, hyper-analysis, gains) gets no gradient: rounding has none.
+
+        Args:
+            x, level: as in `transmit`.
+
+        Reference:
+            Guo et al. 2021, Soft then hard: rethinking the quantization in neural image compression.
+        """
+        height, width = x.shape[2:]
+        with torch.no_grad():
+            n = self.encode(x)
+            side = self.side_of(n, level).round()
+            worth = CAUTION * self.worth(level)  # [N, U]
+        bits = [self.side.bits(side, level).sum((1, 2, 3))]
+
+        def chosen(here: slice, mean: Tensor, scale: Tensor, unit: Tensor) -> Tensor:
+            residual = (n[:, here] - mean) * unit
+            k = rounded_by_worth(residual.detach(), scale.detach(), worth[:, here, None, None])
+            # A better mean is nearer: to the rate the gradient goes straight through. What arrives has none by the
+            # mean, since k makes up for it; with one, means that later means are made of get out of hand.
+            k = residual + (k - residual).detach()
+            bits.append(gaussian_bits(k, scale).sum((1, 2, 3)))
+            return k
+
+        _, coefficients = self.unfold(side, level, chosen, learn_gains=False)
+        back = self.synthesis(coefficients, self.basis, self.spread) + 0.5
+        return Transmission(torch.stack(bits).sum(0), bits[0], back[..., :height, :width])
+
+    def worth(self, level: Tensor) -> Tensor:
+        """Bits that the square of an error of a cell is worth at levels [N], for each unit: [N, U].
+
+        That of an orthonormal synthesis, which a trained one nearly is.
+        """
+        cell = (-between(self.log_gain, level)).exp()
+        return self.weight(level)[:, None] * 255**2 * cell.square() / (self.shape[0] or 1)
+
     def _way(self, x: Tensor, level: Tensor, rng: torch.Generator | None) -> Way:
         return self.through(self.encode(x), level, rng)
 
@@ -206,7 +254,9 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
         """z of coefficients [N, U, h, w] at levels [N], not yet rounded: [N, side, h/4, w/4]."""
         return self.to_side(torch.cat([n, _plane(level / (LEVELS - 1), n)], 1)).to(n.dtype)  # type: ignore[no-any-return]
 
-    def unfold(self, side: Tensor, level: Tensor, choose: Choose) -> tuple[list[Tensor], Tensor]:
+    def unfold(
+        self, side: Tensor, level: Tensor, choose: Choose, *, learn_gains: bool = True
+    ) -> tuple[list[Tensor], Tensor]:
         """Coefficients, slice by slice, each expected by z and the slices before it.
 
         Args:
@@ -214,17 +264,21 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
             level: [N], from 0 to LEVELS - 1.
             choose: makes whole numbers [N, c, h, w] of a slice: of its place among the units, the means (in units of
                 spreads) and scales (in cells) expected there, [N, c, h, w] both, and cells in a spread [N, c, 1, 1].
+            learn_gains: whether the gains get a gradient.
 
         Returns:
             (what the context of each slice was given, coefficients [N, U, h, w] in units of spreads).
         """
-        gain = between(self.log_gain, level).exp()[..., None, None] * self.spread.view(-1, 1, 1)
+        log_gain = self.log_gain if learn_gains else self.log_gain.detach()
+        gain = between(log_gain, level).exp()[..., None, None] * self.spread.view(-1, 1, 1)
         features = self.from_side(side)
         known, inputs, place = [_plane(level / (LEVELS - 1), features), features], [], 0
         for own, context in zip(self.slices, self.contexts, strict=True):
             here = slice(place, place + own)
             inputs.append(torch.cat(known, 1))
-            mean, log_scale = context(inputs[-1]).to(side.dtype).chunk(2, 1)
+            # The mean of a block lies up to a thousand cells away from 0: bfloat16 would be off by several.
+            with torch.autocast(side.device.type, enabled=False):
+                mean, log_scale = context(inputs[-1].to(side.dtype)).chunk(2, 1)
             unit = gain[:, here]
             scale = log_scale.clamp(-12, 6).exp() * unit
             known.append(choose(here, mean, scale, unit) / unit + mean)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from imprior.distributions.quantised import gaussian_bits, straight_through
 from imprior.errors import CapabilityError, ImpriorError
-from imprior.exact.network import FRACTION
+from imprior.models.codec_search import search
 from imprior.models.codec_symbols import to_side_integers
 from imprior.models.codec_whole import RATES, WholeHalf
 from imprior.nn.block_transform import BLOCK, Analysis, Synthesis
@@ -22,7 +21,6 @@ from imprior.nn.convolutional import Pad
 from imprior.promises import Latents, Shape, Sink, Source, check_shape
 
 STRIDE = 64  # pixels to a side of a place of z
-SEARCH_STEP = 0.3  # how far a step of a search goes towards where coefficients should be
 # Integers nearer to 0 than the nearest save bits, and make what is expected of later ones worse: so their errors count
 # twice. Chosen on training photographs, of 1, 1.4, 2 and 3.
 CAUTION = 2.0
@@ -53,6 +51,7 @@ class CodesPhotographs(nn.Module):
         from imprior.models.codec_vae import Choose
 
         def weight(self, level: Tensor) -> Tensor: ...  # noqa: D102
+        def worth(self, level: Tensor) -> Tensor: ...  # noqa: D102
         def unfold(self, side: Tensor, level: Tensor, choose: Choose) -> tuple[list[Tensor], Tensor]: ...  # noqa: D102
 
     def transform(self, x: Tensor) -> Tensor:
@@ -70,54 +69,15 @@ class CodesPhotographs(nn.Module):
     ) -> Tensor:
         """Coefficients whose integers cost less, or show more, than those of the transform.
 
-        What is minimised is what training minimises, for this picture alone and over its integers alone: the decoder
-        stays as it is. Each step settles on integers, asks by the gradient where each coefficient should be instead,
-        so that the picture is better and that what is expected of later coefficients costs less, and goes some way
-        there: a step of Newton's method, with the curvature of an orthonormal synthesis. The best of all steps counts.
-
         Args:
             grid: coefficients to begin with, [N, U, h, w].
             x: what they shall show, [N, C, 16h, 16w].
             rate: 0 to 100.
             steps: how many.
             tell: is told how many steps are done, of how many.
-
-        References:
-            Campos et al. 2019, Content adaptive optimization for neural image compression; Yang, Bamler & Mandt 2020,
-            Improving inference for neural image compression.
         """
         with torch.inference_mode(False), torch.enable_grad():
-            wanted, x = grid.clone(), x.clone()
-            level = torch.full((len(x),), rate / (RATES - 1) * (self.anchors - 1), device=x.device)
-            weight = self.weight(level).detach() * 255**2 / x.shape[1]
-            curvature = 2 * weight.view(-1, 1, 1, 1) * self.spread.square().view(-1, 1, 1)
-            best, least = wanted, torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
-            for step in range(steps + 1):
-                z, k, tables, whole = self.settle(wanted, rate).blocks
-                arrived = (whole / (1 << FRACTION)).requires_grad_()
-                shown = self.synthesis(arrived, self.basis, self.spread) + 0.5
-                distortion = weight * (shown - x).square().sum((1, 2, 3))
-                cost = self.whole.bits(z, k, tables, rate) + distortion.detach()
-                best = torch.where((cost < least).view(-1, 1, 1, 1), wanted, best)
-                least = torch.minimum(cost, least)
-                if tell is not None and step:
-                    tell(step, steps)
-                if step < steps:
-                    total = distortion.sum() + self._expected_bits(arrived, z.to(x), level)
-                    (slope,) = torch.autograd.grad(total, arrived)
-                    wanted = wanted + SEARCH_STEP * (arrived.detach() - slope / curvature - wanted)
-            return best
-
-    def _expected_bits(self, arrived: Tensor, z: Tensor, level: Tensor) -> Tensor:
-        """Bits of coefficients [N, U, h, w], with the gradient by what they let expect of others, not by their own."""
-        bits = []
-
-        def own(here: slice, mean: Tensor, scale: Tensor, unit: Tensor) -> Tensor:
-            bits.append(gaussian_bits(straight_through((arrived[:, here].detach() - mean) * unit), scale).sum())
-            return (arrived[:, here] - mean) * unit
-
-        self.unfold(z, level, own)
-        return torch.stack(bits).sum()
+            return search(self, grid.clone(), x.clone(), rate, steps, tell)
 
     def settle(self, grid: Tensor, rate: int) -> Latents:
         """Coefficients -> z, integers, the numbers of their tables, and what they stand for: int32 each.
@@ -193,10 +153,8 @@ class CodesPhotographs(nn.Module):
         return self.picture(self.arrived(latents))[..., : latents.shape[2], : latents.shape[3]]
 
     def _worth(self, rate: int) -> Tensor:
-        """Bits that the square of an error of a cell is worth, for each unit [U]: of an orthonormal synthesis."""
-        cell = self.spread * self.whole.unit_one / self.whole.unit[rate]
-        weight = self.weight(torch.tensor(rate / (RATES - 1) * (self.anchors - 1))).to(cell)
-        return weight * 255**2 * cell.square() / (self.shape[0] or 1)
+        """`worth` at a quality: [U]."""
+        return self.worth(torch.tensor([rate / (RATES - 1) * (self.anchors - 1)]).to(self.spread))[0]
 
     def _known(self, z: Tensor, rate: int) -> list[Tensor]:
         features = self.whole.features(z)

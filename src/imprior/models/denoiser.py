@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from imprior.errors import RecipeError
 from imprior.nn.convolutional import Pad, convolution
+from imprior.nn.precision import fast_bfloat16
 from imprior.nn.unet import UNet
 from imprior.promises import Shape, check_shape
 
@@ -107,14 +108,6 @@ class Denoiser(nn.Module):
         """
         check_shape(y, self.shape)
         return self.estimator(y).to(y.dtype)  # type: ignore[no-any-return]
-
-
-def fast_bfloat16(x: Tensor) -> bool:
-    """Whether products of bfloat16 are faster than those of float32 where x is; many processors emulate them."""
-    if x.device.type != "cpu":
-        return x.device.type == "cuda"
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public question for it
-    return bool(known and known())
 
 
 class Estimator(nn.Module):

@@ -20,6 +20,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from imprior.errors import RecipeError
 from imprior.parts import Batch, Parts
 
 
@@ -50,10 +51,25 @@ class Transmits(Protocol):
         """Images through the codec; noise from `rng` stands for rounding, None rounds."""
         ...
 
+    def transmit_settled(self, x: Tensor, level: Tensor) -> Transmission:
+        """The same with integers as files have them; the encoder gets no gradient."""
+        ...
+
 
 @dataclass(frozen=True)
 class RateDistortion:
-    """The objective; it has no settings: the range of λ is the model's, since its levels are."""
+    """The objective. The range of λ is the model's, since its levels are.
+
+    Attributes:
+        settled: share of the training, at its end, in which the encoder stays as it is and the rest learns from
+            integers as files have them.
+    """
+
+    settled: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.settled <= 1:
+            raise RecipeError(f"objective.settled is a share from 0 to 1, not {self.settled}")
 
     def __call__(
         self, model: Transmits, batch: Batch, *, rng: torch.Generator, progress: float, player: str | None = None
@@ -64,7 +80,7 @@ class RateDistortion:
             model: what is trained.
             batch: images.
             rng: of levels and rounding errors.
-            progress: not used; this objective is the same throughout.
+            progress: share of the training that is done.
             player: not used; this objective has one.
 
         Returns:
@@ -74,7 +90,8 @@ class RateDistortion:
         # One level in each of N equal parts of the range, in random order: a batch has all rates in it.
         order = torch.randperm(len(x), generator=rng, device=rng.device)
         level = (order + torch.rand(len(x), generator=rng, device=rng.device)) / len(x) * (model.anchors - 1)
-        sent = model.transmit(x, level.to(x), rng)
+        settled = progress >= 1 - self.settled
+        sent = model.transmit_settled(x, level.to(x)) if settled else model.transmit(x, level.to(x), rng)
         square = (sent.x - x).square().sum((1, 2, 3))
         weight = model.weight(level.to(x))
         loss = (sent.bits + weight * 255**2 * square / x.shape[1]) * math.log(2) / weight.sqrt()

@@ -4,7 +4,8 @@
     payload ──► entropy decoder ──► grid of the tile, joined with its neighbours' edges ──► synthesis ──► its pixels
 
 A tile that is all of one colour is stored as that, and one that PNG stores in fewer bytes than the model would need is
-stored without loss: screenshots, text and drawings are.
+stored without loss: screenshots, text and drawings are. If PNG is not far off, its pixels are given fewer levels, and
+that is stored where it is no worse in any way: noise at high quality is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from imprior.coding.container import weights_hash
 from imprior.coding.entropy import Decoder, Encoder
 from imprior.coding.tiled import Photograph, Tile
 from imprior.errors import BitstreamError
-from imprior.promises import CodesTiles
+from imprior.promises import CodesTiles, Latents
 from imprior.tasks.exactly import Exactly, from_png
 from imprior.tasks.protocol import evaluating
 
@@ -80,12 +81,20 @@ def of_one_colour(own: Picture) -> Tile | None:
 
 
 def stored(model: CodesTiles, grid: Tensor, exactly: Exactly, rate: int) -> Tile:
-    """A tile as the model writes it, or without loss if that takes no more bytes."""
+    """A tile as the model writes it, or its pixels, all or coarser ones, if they are nearer and take no more bytes."""
     encoder = Encoder()
-    model.write(model.settle(grid, rate), encoder, rate)
+    latents = model.settle(grid, rate)
+    model.write(latents, encoder, rate)
     learned = encoder.finish()
-    exact = exactly.within(len(learned))
+    exact = exactly.instead(len(learned), lambda: _mse(model, latents, exactly.pixels))
     return Tile("learned", rate, learned) if exact is None else Tile("lossless", 100, exact)
+
+
+def _mse(model: CodesTiles, latents: Latents, pixels: Picture) -> float:
+    """The mean squared error of a tile as the model shows it alone, on the 8-bit scale."""
+    height, width = pixels.shape[:2]
+    shown = 255 * model.picture(model.arrived(latents))[0, :, :height, :width].permute(1, 2, 0).double().cpu().numpy()
+    return float(np.square(shown - pixels.reshape(height, width, -1)).mean())
 
 
 def grid_of(

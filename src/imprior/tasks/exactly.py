@@ -1,13 +1,14 @@
 """Parts of a photograph's file that are stored without loss: plain PNGs, with nothing in them but pixels.
 
-Grey pixels take one channel, and at most 256 colours a palette: screens and drawings have few.
+Grey pixels take one channel, and at most 256 colours a palette: screens and drawings have few. Where that takes too
+many bytes, pixels of fewer levels are the next best: for noise, and for sharp edges at high quality, nothing is better.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +21,7 @@ from imprior.errors import BitstreamError
 Pixels = NDArray[np.uint8]
 BAND = 16  # rows
 HEAD = 8  # bytes of a PNG before its first chunk
+FEWER = (2, 3, 4, 5, 6, 8, 11, 16, 24, 32, 48, 64, 96, 128)  # levels of coarser pixels, of the 256
 
 
 class Exactly:
@@ -41,11 +43,28 @@ class Exactly:
         some = np.arange(rows) // BAND % 8 == 3 if rows >= 32 * BAND else np.ones(rows, bool)
         return len(_png(self.pixels[some], 1)) * rows / int(some.sum())
 
-    def within(self, most: int) -> bytes | None:
-        """The bytes, if they are at most so many."""
+    def instead(self, most: int, mse: Callable[[], float]) -> bytes | None:
+        """The bytes of a PNG that is no worse than what a codec has made, in size and in error; None if there is none.
+
+        Args:
+            most: bytes of the codec.
+            mse: tells its mean squared error, on the 8-bit scale; asked where it matters.
+        """
         # The fastest compression takes at most a few times the bytes of the best, and shows that most photographs are
         # none for this.
-        return self.data if self._about <= 4 * most and len(self.data) <= most else None
+        if self._about > 4 * most:
+            return None
+        return self.data if len(self.data) <= most else self._coarser(mse(), most)
+
+    def _coarser(self, mse: float, most: int) -> bytes | None:
+        """Pixels of as few levels, black and white among them, as this error allows, if that takes at most `most`."""
+        for levels in FEWER:
+            step = 255 / (levels - 1)
+            pixels = np.rint(np.rint(np.arange(256) / step) * step).astype(np.uint8)[self.pixels]
+            if np.square(pixels.astype(np.int32) - self.pixels).mean() <= mse:
+                data = _png(pixels, 9)
+                return data if len(data) <= most else None
+        return None
 
 
 def from_png(data: bytes, size: tuple[int, int], *, grey: bool = False) -> Pixels:
