@@ -273,7 +273,7 @@ def decode(data: bytes, weights: Weights) -> Array:
         elif kind == 1:
             image = Image.open(io.BytesIO(payload))
             if image.size[::-1] != sizes[at] or image.mode not in ("L", "P", "RGB"):
-                raise Damaged("lossless tile")
+                raise Damaged("PNG tile")
             result[boxes[at]] = np.asarray(image.convert("RGB"))
         else:
             result[boxes[at]] = np.frombuffer(payload, np.uint8)

@@ -83,7 +83,7 @@ def test_flat_and_drawn_tiles_are_stored_without_loss(codec):
     given[:256, 256:512] = 255
     given[100:110, 300:400] = 0  # a line on white
     file = coded(codec, given, 80, side=SIDE)
-    assert [t.kind for t in file.tiles[:2]] == ["colour", "lossless"] and file.tiles[3].kind == "learned"
+    assert [t.kind for t in file.tiles[:2]] == ["colour", "png"] and file.tiles[3].kind == "learned"
     found = decompress(codec, file)
     assert np.array_equal(found[:256, :512], given[:256, :512])
 
@@ -124,7 +124,7 @@ def test_a_file_of_another_model_is_refused(codec):
 
 
 def test_the_file_survives_packing_and_every_damage_is_noticed():
-    tiles = [Tile("learned", 30, b"abc"), Tile("colour", 100, b"xyz"), Tile("lossless", 100, b"")]
+    tiles = [Tile("learned", 30, b"abc"), Tile("colour", 100, b"xyz"), Tile("png", 100, b"")]
     file = Photograph(b"hash", 700, 200, 256, True, tiles, {"alpha": b"A" * 5, "exif": b"E"})
     data = pack(file)
     assert unpack(data) == file
@@ -161,7 +161,7 @@ def test_lossless_tiles_that_are_none_are_refused(codec, payload):
         Image.new(payload, (3, 3) if payload == "RGB" else (8, 8)).save(file, "PNG")
         payload = file.getvalue()
     sound = coded(codec, np.full((8, 8, 3), 9, np.uint8), 50)
-    for tile in (Tile("lossless", 100, payload), Tile("colour", 100, b"four")):
+    for tile in (Tile("png", 100, payload), Tile("colour", 100, b"four")):
         file = Photograph(sound.weights, 8, 8, 1024, False, [tile])
         with pytest.raises(BitstreamError):
             decompress(codec, file)
@@ -234,7 +234,7 @@ def test_coarser_pixels_stand_in_for_a_codec_that_shows_them_no_better_in_no_few
     assert exact.instead(len(found) - 1, lambda: 700.0) is None and exact.instead(most, lambda: 300.0) is None
 
 
-@pytest.mark.parametrize("error, kind", [(700.0, "lossless"), (1.0, "learned")])
+@pytest.mark.parametrize("error, kind", [(700.0, "png"), (1.0, "learned")])
 def test_a_tile_is_stored_as_what_is_better(codec, monkeypatch, error, kind):
     given = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
     monkeypatch.setattr(Encoder, "finish", lambda self: bytes(13_000))

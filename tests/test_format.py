@@ -55,7 +55,7 @@ def test_the_same_integers(codec, quality):
 def test_the_same_pixels(codec, height, width):
     given = picture(height, width)
     if height == 300:
-        given[:256, 256:512] = np.arange(256)[:, None, None]  # a lossless tile among learned ones
+        given[:256, 256:512] = np.arange(256)[:, None, None]  # a PNG tile among learned ones
         given[:100, 512:] = 0
         given[256:, 512:] = (1, 2, 3)
     data = tiled.pack(coded(codec, given, 60, side=SIDE))

@@ -1,6 +1,7 @@
 """The loop: what a step is, schedules, averages, early stopping; resumed, interrupted and shared trainings."""
 
 import math
+import platform
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from imprior.errors import DataError, RecipeError, RunError
 from imprior.parts import Parts
 from imprior.randomness import generator
 from imprior.training import loop, state
+from imprior.training.allocation import keep_freed_memory
 from imprior.training.schedule import rate_factor
 from imprior.training.settings import Gradient, Optimiser, Schedule
 
@@ -56,6 +58,19 @@ def run(given, *, until=None, begun=None, hooks=(), data=None, seed=0):
     stop = (lambda: begun.counters.step >= until - 1) if until else (lambda: False)
     loop.train(begun, given, batches, seed=seed, validate=validate, hooks=hooks, stop=stop)
     return begun
+
+
+def test_freed_memory_is_kept_where_the_library_knows_how_to():
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("another C library")
+    resource = pytest.importorskip("resource")
+    assert keep_freed_memory()
+    for _ in range(2):  # the second time all is there already
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        blocks = [torch.ones(24 << 20, dtype=torch.uint8) for _ in range(6)]
+        del blocks
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert faults < 3 * 6144  # pages, of six blocks of 6,144
 
 
 def test_it_finds_the_least_squares_solution():

@@ -25,8 +25,8 @@ MAGIC = b"\x8fI"
 VERSION = 2
 GREY = 1
 EXTRAS = {"alpha": 2, "icc": 4, "exif": 8}
-Kind = Literal["learned", "lossless", "colour"]
-KINDS: tuple[Kind, ...] = ("learned", "lossless", "colour")
+Kind = Literal["learned", "png", "colour"]
+KINDS: tuple[Kind, ...] = ("learned", "png", "colour")
 SMALLEST_TILE, LARGEST_TILE = 8, 12  # log2 of its side
 MOST_PIXELS = 1 << 28  # of a picture, unless its owner says otherwise
 HEAD = struct.Struct(">2sBB4sIIB")
@@ -40,7 +40,7 @@ class Tile:
 
     Attributes:
         kind: how.
-        rate: quality, 0 to 100 (100 of tiles that are stored without loss).
+        rate: quality, 0 to 100 (100 of tiles that no network decodes).
         payload: its bytes; of a damaged tile None.
     """
 

@@ -87,7 +87,7 @@ def stored(model: CodesTiles, grid: Tensor, exactly: Exactly, rate: int) -> Tile
     model.write(latents, encoder, rate)
     learned = encoder.finish()
     exact = exactly.instead(len(learned), lambda: _mse(model, latents, exactly.pixels))
-    return Tile("learned", rate, learned) if exact is None else Tile("lossless", 100, exact)
+    return Tile("learned", rate, learned) if exact is None else Tile("png", 100, exact)
 
 
 def _mse(model: CodesTiles, latents: Latents, pixels: Picture) -> float:
@@ -197,7 +197,7 @@ class _Grids:
                 raise BitstreamError(f"tile {number} is damaged")
             if tile.kind == "colour":
                 return _one_colour(tile.payload, area)
-            if tile.kind == "lossless":
+            if tile.kind == "png":
                 return from_png(tile.payload, area.size)
             own = self.grid(number)
             if own is None:  # found to be damaged when a neighbour wanted it

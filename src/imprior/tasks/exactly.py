@@ -1,4 +1,4 @@
-"""Parts of a photograph's file that are stored without loss: plain PNGs, with nothing in them but pixels.
+"""Parts of a photograph's file that are stored as pixels: plain PNGs, with nothing else in them.
 
 Grey pixels take one channel, and at most 256 colours a palette: screens and drawings have few. Where that takes too
 many bytes, pixels of fewer levels are the next best: for noise, and for sharp edges at high quality, nothing is better.
@@ -80,12 +80,12 @@ def from_png(data: bytes, size: tuple[int, int], *, grey: bool = False) -> Pixel
         if image.size[::-1] != size or image.mode not in (("L",) if grey else ("L", "P", "RGB")):
             raise BitstreamError(f"damaged: a part is {image.size[::-1]} {image.mode}, where {size} is due")
         if kinds - {b"IHDR", b"IDAT", b"IEND"} - ({b"PLTE"} if image.mode == "P" else set()):
-            raise BitstreamError("damaged: a part that is stored without loss holds what no encoder writes")
+            raise BitstreamError("damaged: a part that is stored as pixels holds what no encoder writes")
         if image.mode == "P" and 3 * int(np.asarray(image).max()) >= len(image.getpalette() or ()):
-            raise BitstreamError("damaged: a part that is stored without loss has colours that its palette lacks")
+            raise BitstreamError("damaged: a part that is stored as pixels has colours that its palette lacks")
         return np.array(image if grey else image.convert("RGB"))
     except BROKEN as error:
-        raise BitstreamError(f"damaged: a part that is stored without loss can't be read ({error})") from None
+        raise BitstreamError(f"damaged: a part that is stored as pixels can't be read ({error})") from None
 
 
 def _png(pixels: Pixels, level: int) -> bytes:

@@ -20,6 +20,7 @@ from imprior.data.batches import Batches
 from imprior.errors import RunError
 from imprior.parts import Batch
 from imprior.randomness import generator
+from imprior.training.allocation import keep_freed_memory
 from imprior.training.distributed import Group
 from imprior.training.schedule import rate_factor
 from imprior.training.settings import Gradient
@@ -76,6 +77,7 @@ def train(
     Raises:
         RunError: the loss or a gradient is not a number; the state is that before the step.
     """
+    keep_freed_memory()
     group = group or Group()
     model, counters = state.model, state.counters
     players = players_of(model)
