@@ -17,6 +17,7 @@ from test_compress import picture
 from zoo.codec import SMALL
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import codec_encoder
 import codec_kinds
 import codec_memory
 import codec_pictures
@@ -169,3 +170,11 @@ def test_seams(folder, source, results):
 def test_settings_are_thinned_between_both_ends():
     assert photo_codecs.thinned(range(0, 101, 5), 3) == (0, 50, 100)
     assert photo_codecs.thinned((1, 2), None) == photo_codecs.thinned((1, 2), 9) == (1, 2)
+
+
+def test_what_the_encoder_gains(folder, source, results):
+    codec_encoder.main([source, "--model", folder, "--qualities", "30", "--steps", "2", "--side", "128"])
+    rows = {row["choice"]: row for row in json.loads((results / "codec_encoder.json").read_text())["rows"]}
+    assert rows["caution 2"]["gain_percent"] == 0  # what effort 0 does
+    assert rows["2 steps"]["gain_percent"] >= 0 and rows["2 steps"]["seconds_per_megapixel"] > 0
+    assert abs(rows["float"]["gain_percent"]) < 20

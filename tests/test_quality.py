@@ -162,6 +162,25 @@ def test_codes_that_are_drawn_are_shown_by_their_means():
         measured(Identity(), draw=True)
 
 
+class Warm(Light):
+    """Mixes up its classes more often, the higher the temperature."""
+
+    temperature = 1.0
+
+    def sample(self, n, rng, labels=None):
+        mixed = torch.rand(n, generator=rng) < self.temperature / 4
+        return super().sample(n, rng, torch.where(mixed, 1 - labels, labels))
+
+
+def test_at_a_lower_temperature_more_samples_are_what_their_label_says():
+    model = Warm(conditional=True)
+    warm, cool = (measured(model, temperature=t) for t in (1.0, 0.2))
+    assert warm.accuracy == pytest.approx(0.75, abs=0.06) and cool.accuracy == pytest.approx(0.95, abs=0.03)
+    assert cool.protocol["temperature"] == 0.2 and model.temperature == 1
+    with pytest.raises(CapabilityError, match="temperature"):
+        measured(Light(), temperature=0.5)
+
+
 def test_the_same_seed_gives_the_same_record_and_it_is_json():
     one, two = (measured(Light(), n=100).record() for _ in range(2))
     for record in (one, two):

@@ -75,6 +75,17 @@ def seed() -> Decorator[Any]:
     return click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 
 
+def temperature() -> Decorator[Any]:
+    """--temperature."""
+    return click.option(
+        "--temperature",
+        type=click.FloatRange(min=0, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Below 1: nearer to the most likely images, for models that know a temperature.",
+    )
+
+
 def count(name: str, default: int, what: str) -> Decorator[Any]:
     """A whole number of at least 1."""
     return click.option(name, type=click.IntRange(min=1), default=default, show_default=True, help=what)

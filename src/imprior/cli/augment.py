@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imprior.cli._options import Listed, as_json, count, model, seed, verb
+from imprior.cli._options import Listed, as_json, count, model, seed, temperature, verb
 from imprior.cli._output import emit, note
 
 
@@ -21,13 +21,7 @@ from imprior.cli._output import emit, note
 @count("-n", 1000, "Images in all; classes take turns.")
 @click.option("--label", type=Listed("label", int), help="Classes to draw.  [default: all]")
 @seed()
-@click.option(
-    "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Below 1: nearer to the most likely images, for models that know a temperature.",
-)
+@temperature()
 @click.option("--draw", is_flag=True, help="Draw pixels too, instead of the mean image of each latent.")
 @as_json()
 def command(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from imprior.cli._options import as_json, data, models, picture_out, seed, verb
+from imprior.cli._options import as_json, data, models, picture_out, seed, temperature, verb
 from imprior.cli._output import emit, note, picture_name, progress, table
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     help="TorchScript of the Inception network, for real FID. It is a program that is run: only from whom you trust.",
 )
 @click.option("-n", type=click.IntRange(min=1), help="Samples of each model.  [default: half of the test images]")
+@temperature()
 @click.option("--draw", is_flag=True, help="Draw pixels too, instead of judging the mean image of each latent.")
 @seed()
 @picture_out(required=False, what="Page to write (.html), or a picture of the pairs most like copies (.png, …).")
@@ -44,6 +45,7 @@ def command(
     classifier: str | None,
     inception: Path | None,
     n: int | None,
+    temperature: float,
     draw: bool,
     seed: int,
     out: Path | None,
@@ -63,7 +65,15 @@ def command(
     for name in models:
         with progress(f"drawing from {name}") as update:
             found[name] = quality(
-                name, source, classifier=classifier, inception=inception, n=n, seed=seed, draw=draw, progress=update
+                name,
+                source,
+                classifier=classifier,
+                inception=inception,
+                n=n,
+                seed=seed,
+                draw=draw,
+                temperature=temperature,
+                progress=update,
             )
     if out is not None and out.suffix.lower() == ".html":
         write_text(out, _page(found))
@@ -85,6 +95,8 @@ def _figures(found: dict[str, Quality]) -> list[dict[str, Any]]:
     rows, floors = [], set()
     for name, one in found.items():
         images = one.protocol["images"]
+        if one.protocol["temperature"] != 1:
+            images += f" at {one.protocol['temperature']:g}"
         if one.protocol["binarization"] != "none":
             images += ", binary"
         for who, distances, ratio, accuracy in (

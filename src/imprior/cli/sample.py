@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from imprior.cli._options import Listed, as_json, count, models, picture_out, seed, verb
+from imprior.cli._options import Listed, as_json, count, models, picture_out, seed, temperature, verb
 from imprior.cli._output import emit, note, picture_name, save_rows
 
 
@@ -21,13 +21,7 @@ from imprior.cli._output import emit, note, picture_name, save_rows
 @count("-n", 16, "Images to draw from each model.")
 @seed()
 @click.option("--label", type=Listed("label", int), help="Classes to draw, in turns, for models that know classes.")
-@click.option(
-    "--temperature",
-    type=click.FloatRange(min=0, min_open=True),
-    default=1.0,
-    show_default=True,
-    help="Below 1: nearer to the most likely images, for models that know a temperature.",
-)
+@temperature()
 @click.option("--draw", is_flag=True, help="Draw pixels too, instead of showing the mean image of each latent.")
 @picture_out(what="Picture to write: a row for each model; one model fills a square.")
 @as_json()

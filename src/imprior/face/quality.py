@@ -19,6 +19,7 @@ def quality(
     n: int | None = None,
     seed: int = 0,
     draw: bool = False,
+    temperature: float = 1.0,
     inception: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Quality:
@@ -32,6 +33,8 @@ def quality(
         n: samples; None takes half as many as there are real images, 10,000 at most.
         seed: of all draws.
         draw: whether pixels are drawn too, instead of judging the mean image of each latent.
+        temperature: below 1, samples nearer to the most likely ones, of models that know a temperature: more of them
+            are what their label says, and they are less various.
         inception: instead of a classifier, a TorchScript file of the Inception network, for real FID: see
             `metrics.inception`. **It is run**: name none that you don't trust.
         progress: told (samples drawn, samples in all).
@@ -40,7 +43,7 @@ def quality(
         Distances of the samples and of real images, the report on memorisation, and the protocol: see `Quality`.
 
     Raises:
-        CapabilityError: the model can't draw, or the classifier is none.
+        CapabilityError: the model can't draw, or not at another temperature, or the classifier is none.
         RunError: no embedded classifier knows these images, or no such Inception file.
         DataError: too few images, both a classifier and an Inception file, or images of another shape than the
             model's or the classifier's.
@@ -63,7 +66,18 @@ def quality(
         raise DataError("measure in the features of a classifier or of an Inception file, one of the two")
     real, training = (opening.images(data, opened.data, split=part) for part in (judged, "train"))
     rng = randomness.generator(seed, "quality")
-    return task.run(opened.model, measured_by, real, training, n=n, rng=rng, draw=draw, seed=seed, progress=progress)
+    return task.run(
+        opened.model,
+        measured_by,
+        real,
+        training,
+        n=n,
+        rng=rng,
+        draw=draw,
+        temperature=temperature,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def _classifier(data: str | Path) -> str:

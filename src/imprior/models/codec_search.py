@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -20,7 +21,6 @@ from torch import Tensor, nn
 
 from imprior.distributions.draws import uniform
 from imprior.distributions.quantised import CERTAIN, between, gaussian_bits
-from imprior.exact.network import FRACTION
 from imprior.models.codec_whole import RATES, WholeHalf
 from imprior.nn.precision import fast_bfloat16
 from imprior.promises import Latents
@@ -46,6 +46,7 @@ class Searched(Protocol):
 
     def weight(self, level: Tensor) -> Tensor: ...  # noqa: D102
     def settle(self, grid: Tensor, rate: int) -> Latents: ...  # noqa: D102
+    def picture(self, grid: Tensor) -> Tensor: ...  # noqa: D102
     def synthesis(self, n: Tensor, basis: Tensor, spread: Tensor) -> Tensor: ...  # noqa: D102
 
     def unfold(  # noqa: D102
@@ -67,8 +68,7 @@ def search(
         tell: is told how many are done, of how many.
     """
     rng = generator(0, "search", device=grid.device)
-    level = torch.full((len(x),), rate / (RATES - 1) * (codec.anchors - 1), device=x.device)
-    weight = codec.weight(level).detach() * 255**2 / x.shape[1]
+    level, weight = _level(codec, x, rate), _weight(codec, x, rate)
     gain = between(codec.log_gain, level).detach().exp()[..., None, None]
     cell = 1 / (gain * codec.spread.view(-1, 1, 1))
     moved = torch.zeros_like(grid)
@@ -85,8 +85,9 @@ def search(
         if tell is not None:
             tell(step + 1, steps)
     found = grid + moved * cell
-    before, after = (_cost(codec, each, x, rate, weight) for each in (grid, found))
-    return torch.where((after < before).view(-1, 1, 1, 1), found, grid)
+    before, after = (cost(codec, each, x, rate) for each in (grid, found))
+    better = after.bits + after.worth < before.bits + before.worth
+    return torch.where(better.view(-1, 1, 1, 1), found, grid)
 
 
 def _slope(
@@ -120,13 +121,35 @@ def _slope(
     with torch.autocast(x.device.type, torch.bfloat16) if fast_bfloat16(x) else nullcontext():
         _, arrived = codec.unfold(side, level, by_chance)
         shown = codec.synthesis(arrived, codec.basis, codec.spread).float() + 0.5
-    cost = torch.stack(bits).sum() + (weight * (shown - x).square().sum((1, 2, 3))).sum()
-    return torch.autograd.grad(cost, n)[0] * torch.cat(coded, 1)
+    total = torch.stack(bits).sum() + (weight * (shown - x).square().sum((1, 2, 3))).sum()
+    return torch.autograd.grad(total, n)[0] * torch.cat(coded, 1)
 
 
-def _cost(codec: Searched, grid: Tensor, x: Tensor, rate: int, weight: Tensor) -> Tensor:
-    """Rate and distortion of what a file holds of these coefficients: [N]."""
+@dataclass(frozen=True)
+class Cost:
+    """What a file of coefficients costs.
+
+    Attributes:
+        bits: [N], float64.
+        worth: [N], what the error is worth in bits.
+    """
+
+    bits: Tensor
+    worth: Tensor
+
+
+def cost(codec: Searched, grid: Tensor, x: Tensor, rate: int) -> Cost:
+    """Rate and distortion of what a file holds of coefficients [N, U, h, w] that shall show x."""
     z, k, tables, whole = codec.settle(grid, rate).blocks
-    with torch.no_grad():
-        shown = codec.synthesis(whole / (1 << FRACTION), codec.basis, codec.spread) + 0.5
-    return codec.whole.bits(z, k, tables, rate) + weight * (shown - x).square().sum((1, 2, 3))
+    shown = codec.picture(whole)
+    square = (shown - x).square().sum((1, 2, 3))
+    return Cost(codec.whole.bits(z, k, tables, rate), _weight(codec, x, rate) * square)
+
+
+def _level(codec: Searched, x: Tensor, rate: int) -> Tensor:
+    return torch.full((len(x),), rate / (RATES - 1) * (codec.anchors - 1), device=x.device)
+
+
+def _weight(codec: Searched, x: Tensor, rate: int) -> Tensor:
+    """Bits that the square of an error on the [0, 1] scale is worth, [N]."""
+    return codec.weight(_level(codec, x, rate)).detach() * 255**2 / x.shape[1]

@@ -130,6 +130,7 @@ def run(
     n: int | None = None,
     rng: torch.Generator,
     draw: bool = False,
+    temperature: float = 1.0,
     k: int = 5,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -145,6 +146,7 @@ def run(
         n: samples; None takes half as many as there are real images, 10,000 at most.
         rng: of the samples, the halves and the subsets of the kernel distance.
         draw: whether pixels are drawn too, instead of judging the mean image of each latent.
+        temperature: of the samples; 1 is the model's own distribution.
         k: neighbours that precision and recall are taken with.
         seed: of the binarization of real images, beside a model of binary ones.
         progress: told (samples drawn, samples in all).
@@ -167,7 +169,7 @@ def run(
     if conditional and labels_a is None:
         raise DataError("this model is conditional: it draws for the labels of the real images, and they have none")
     asked = labels_a if conditional else None
-    drawn, seconds = _drawn(model, n, rng, asked, draw, progress)
+    drawn, seconds = _drawn(model, n, rng, asked, draw, temperature, progress)
     (f_drawn, p_drawn), (f_a, p_a), (f_b, p_b) = (_seen(classifier, x) for x in (drawn, a, b))
     samples, floor = _distances(f_a, f_drawn, k, rng), _distances(f_a, f_b, k, rng)
     truth = None if labels_a is None or labels_b is None else torch.cat((labels_a, labels_b))
@@ -196,6 +198,7 @@ def run(
         seconds_per_image=seconds,
         protocol={
             "images": "means" if means else "drawn",
+            "temperature": temperature,
             "binarization": shown.binarization,
             "neighbours": k,
             "kernel_subsets": samples.kernel.subsets,
@@ -271,6 +274,7 @@ def _drawn(
     rng: torch.Generator,
     labels: Tensor | None,
     draw: bool,
+    temperature: float,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[Tensor, float]:
     """n samples on 8-bit levels, and the seconds that each took."""
@@ -278,7 +282,8 @@ def _drawn(
     for start in range(0, n, sample.BATCH):
         stop = min(start + sample.BATCH, n)
         given = None if labels is None else labels[start:stop]
-        parts.append(sample.run(model, stop - start, rng=rng, labels=given, draw=draw).cpu())
+        part = sample.run(model, stop - start, rng=rng, labels=given, draw=draw, temperature=temperature)
+        parts.append(part.cpu())
         if progress is not None:
             progress(stop, n)
     seconds = (time.perf_counter() - started) / n
