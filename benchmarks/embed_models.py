@@ -30,14 +30,15 @@ def embed(run: runs.Run, source: str, samples: int, *, large: int, about: dict[s
     model = loading.build(recipe)
     trained = {k: v for k, v in runs.read_tensors(run.weights_file)[0].items() if not k.startswith("code_")}
     names = set(model.state_dict())
-    implied = tuple(getattr(model, "implied", ()))
+    implied, precise = (tuple(getattr(model, name, ())) for name in ("implied", "precise"))
     stored = {k: v for k, v in trained.items() if not k.startswith(implied)}
-    model.load_state_dict(trained | packing.unpack(packing.pack(stored, large=large)), strict=False)
+    model.load_state_dict(trained | packing.unpack(packing.pack(stored, large=large, precise=precise)), strict=False)
     model.eval()
     if isinstance(model, Calibrates):
         model.calibrate(calibration(images, recipe))
     weights = {k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")}
-    packed = packing.pack({k: v for k, v in weights.items() if not k.startswith(implied)}, large=large)
+    kept_apart = {k: v for k, v in weights.items() if not k.startswith(implied)}
+    packed = packing.pack(kept_apart, large=large, precise=precise)
     runs.write_tensors(target.weights_file, packed, {"recipe": recipe.name})
     target.write("recipe.json", recipes.as_json(recipe))
     card = run.read("card.json") | {"name": recipe.name, "promises": kept(model)} | about

@@ -56,3 +56,9 @@ def test_packing_what_was_unpacked_changes_nothing():
     twice = unpack(pack(once))
     # But for rows so small that their scale is one of the coarse, smallest numbers of float16.
     assert all(torch.allclose(twice[name], tensor, rtol=1e-6, atol=4e-6) for name, tensor in once.items())
+
+
+def test_what_must_be_precise_keeps_float16():
+    packed = pack(weights(), precise=("convolution",))
+    assert packed["convolution"].dtype == torch.float16 and "large" + PACKED in packed
+    assert torch.equal(unpack(packed)["convolution"].half(), weights()["convolution"].half())

@@ -7,7 +7,7 @@ no flag: the names say what was packed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import torch
@@ -20,8 +20,10 @@ PACKED, SCALE, SHAPE = "::bits", "::scale", "::shape"
 LARGE = 5_000
 
 
-def pack(tensors: Mapping[str, Tensor], *, large: int = LARGE) -> dict[str, Tensor]:
+def pack(tensors: Mapping[str, Tensor], *, large: int = LARGE, precise: Collection[str] = ()) -> dict[str, Tensor]:
     """Floating-point tensors of at least `large` numbers as 7-bit rows with a float16 scale, other ones as float16.
+
+    Those named in `precise` are other ones, whatever their size.
 
     Integers stay, in as many bytes as their range needs. The model that they are loaded into has its own type for them.
     The error of a large tensor is at most 1/126 of the largest weight in its row.
@@ -30,7 +32,7 @@ def pack(tensors: Mapping[str, Tensor], *, large: int = LARGE) -> dict[str, Tens
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             packed[name] = _narrowed(tensor)
-        elif tensor.dim() < 2 or tensor.numel() < large:
+        elif tensor.dim() < 2 or tensor.numel() < large or name in precise:
             packed[name] = tensor.half()
         else:
             rows = tensor.detach().float().flatten(1)
