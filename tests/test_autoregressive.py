@@ -116,7 +116,7 @@ def test_a_draw_is_scored_with_the_probability_it_was_drawn_with(name):
     state, total = model.network.begin(3, given, patches), torch.zeros(3, dtype=DOUBLE)
     with torch.no_grad():
         for position in range(patches.shape[1] * patches.shape[2]):
-            before = 2 * patches.flatten(1, 2)[:, position - 1] - 1 if position else None
+            before = model.output.tell(patches.flatten(1, 2)[:, position - 1]) if position else None
             features = model.network.step(state, position, before)
             total += model.output.log_prob(features, patches.flatten(1, 2)[:, position])
     torch.testing.assert_close(total, -model.score(model.images(patches), given).nats)
@@ -143,6 +143,13 @@ def test_patches_come_as_often_as_their_probability_says(output, temperature):
     assert ((counts - n * p).abs() / (n * p).clamp_min(1).sqrt()).max() < 5
 
 
+def as_it_is(width):
+    """A linear layer that hands on what it is given."""
+    layer = torch.nn.Linear(width, width)
+    layer.weight.data, layer.bias.data = torch.eye(width), torch.zeros(width)
+    return layer
+
+
 @pytest.mark.parametrize("scale", [0.1, 3.0, 100.0])
 def test_all_levels_of_a_value_together_have_probability_one(scale):
     """Also with parameters as large as they never get: no clamping, no overflow."""
@@ -152,8 +159,9 @@ def test_all_levels_of_a_value_together_have_probability_one(scale):
         levels = torch.arange(256) / 255
         for dtype, tolerance in ((DOUBLE, 1e-12), (torch.float32, 2e-5)):
             parameters = (scale * torch.randn(8, width, generator=rng())).to(dtype)
+            output.last = as_it_is(width)
             output.to(dtype)
-            log_prob = torch.stack([output.value_log_prob(p.expand(256, -1), levels.to(dtype)) for p in parameters])
+            log_prob = torch.stack([output.values_log_prob(p.expand(256, -1), levels.to(dtype)) for p in parameters])
             assert not log_prob.isnan().any()
             torch.testing.assert_close(log_prob.logsumexp(1), torch.zeros(8, dtype=dtype), atol=tolerance, rtol=0)
 

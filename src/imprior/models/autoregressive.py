@@ -75,6 +75,10 @@ class Autoregressive(nn.Module):
     `temperature` divides the logits of everything that `sample` and `complete` draw; 1 is the model's distribution.
     """
 
+    # Levels apart by one of 255 meet here: rounded to 7 bits, this layer costs 8-bit digits 0.02 bits/dim, all others
+    # together a tenth of that.
+    precise = ("network.first.weight",)
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
@@ -84,8 +88,9 @@ class Autoregressive(nn.Module):
         self.temperature = 1.0
         channels, height, width = config.shape
         values, self.grid = channels * config.patch**2, (height // config.patch, width // config.patch)
-        self.network = config.network.build(values, *self.grid, config.classes)
-        self.output = cast(nn.Module, config.output.build(config.network.width, values))
+        output = config.output.build(config.network.width, values)
+        self.network = config.network.build(values * output.told, *self.grid, config.classes)
+        self.output = cast(nn.Module, output)
 
     def patches(self, x: Tensor) -> Tensor:
         """[N, C, H, W] -> [N, H/p, W/p, p·p·C]: row by row within a patch, the channels of a pixel together."""
@@ -120,7 +125,7 @@ class Autoregressive(nn.Module):
         """
         network, output = cast(CausalNetwork, self.network), cast(PatchOutput, self.output)
         labels = None if labels is None else labels.to(patches.device)
-        features = network((2 * patches - 1).permute(0, 3, 1, 2), labels).permute(0, 2, 3, 1)
+        features = network(output.tell(patches).permute(0, 3, 1, 2), labels).permute(0, 2, 3, 1)
         return output.log_prob(features.flatten(0, 2), patches.flatten(0, 2)).view(patches.shape[:3])
 
     @torch.no_grad()
@@ -234,7 +239,7 @@ class Autoregressive(nn.Module):
         patches: list[Tensor] = []
         for position in range(math.prod(self.grid)):
             i, j = divmod(position, self.grid[1])
-            features = network.step(state, position, 2 * patches[-1] - 1 if patches else None)
+            features = network.step(state, position, output.tell(patches[-1]) if patches else None)
             here = (None, None) if known is None or values is None else (known[:, i, j], values[:, i, j])
             patches.append(output.sample(features, rng, temperature=self.temperature, known=here[0], values=here[1]))
         return torch.stack(patches, 1).view(n, *self.grid, -1)
