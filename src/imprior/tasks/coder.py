@@ -21,7 +21,7 @@ from imprior.tasks.exactly import Exactly
 from imprior.tasks.protocol import evaluating
 
 KEPT = 64_000_000  # pixels whose transform is kept, five bytes for each; of larger pictures it is computed every time
-STEPS = (0, 40, 80, 120)  # of the search for better coefficients, by effort
+STEPS = (0, 20, 50, 100)  # of the search for better coefficients, by effort
 
 
 class Coder:
