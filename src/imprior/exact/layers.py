@@ -11,7 +11,6 @@ below 2^24, by the weights' own bound.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -80,14 +79,17 @@ class WholeConvolution(nn.Module):
         most = weight.abs().flatten(1).amax(1).clamp_min(1e-12)
         places = torch.floor(torch.log2(WEIGHT / most)).clamp(max=24)  # [O]
         whole = torch.round(weight * torch.exp2(places).view(-1, 1, 1, 1)).clamp(-WEIGHT, WEIGHT)
-        # Half of the range is left to biases and to the rounding offset.
-        largest = min(int((LARGEST / 2) / whole.abs().flatten(1).sum(1).max().clamp_min(1)), STREAM)
-        fraction = min(fraction_in, math.floor(math.log2(largest / max(HEADROOM * seen, 1e-6))))
-        shift = fraction + places - fraction_out
-        limit = LARGEST / 4
+        # As fine as the bound lets inputs be: biases and rounding offsets, of which there is little, have their share.
+        total = whole.abs().flatten(1).sum(1).clamp_min(1)
+        for fraction in range(fraction_in, -24, -1):
+            shift = (fraction + places - fraction_out).clamp(-16, 22)
+            most = LARGEST - 1 - bias.abs() * torch.exp2(fraction + places) - torch.exp2(shift.max() - 1)
+            largest = min(int((most / total).min()), STREAM)
+            if largest >= HEADROOM * seen * 2.0**fraction:
+                break
         self.weight.copy_(whole)
-        self.bias.copy_(torch.round(bias * torch.exp2(fraction + places)).clamp(-limit, limit))
-        self.shift.copy_(shift.clamp(-16, 22))
+        self.bias.copy_(torch.round(bias * torch.exp2(fraction + places)))
+        self.shift.copy_(shift)
         self.entry.copy_(torch.tensor([fraction_in - fraction, largest]))
         self._ready = None
 
