@@ -159,20 +159,16 @@ def test_standard_input_and_output(imprior: Command, monkeypatch: pytest.MonkeyP
     def through(data: bytes, *args: object) -> bytes:
         out = io.BytesIO()
         real = sys.stdout
-        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
-        monkeypatch.setattr("sys.stdout", SimpleNamespace(buffer=out, write=real.write, flush=real.flush))
-        done = imprior(*args, "-", "-o", "-", *TOY)
-        monkeypatch.undo()
+        with monkeypatch.context() as context:
+            context.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+            context.setattr("sys.stdout", SimpleNamespace(buffer=out, write=real.write, flush=real.flush))
+            done = imprior(*args, "-", "-o", "-", *TOY)
         assert done.code == 0, done.err
         return out.getvalue()
 
     given = io.BytesIO()
     Image.fromarray(picture(9, 8)).save(given, "PNG")
-    with monkeypatch.context() as context:
-        context.setattr(opening, "model", opening.model)
-        model = opening.model
-        packed = through(given.getvalue(), "compress")
-    monkeypatch.setattr(opening, "model", model)
+    packed = through(given.getvalue(), "compress")
     assert packed == package.compress(picture(9, 8), model="toy")
     back = through(packed, "decompress")
     assert back[:4] == b"\x89PNG"

@@ -44,7 +44,18 @@ UNREADABLE = {
 } | dict.fromkeys([".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw"], _RAW)
 
 # What Pillow raises on damaged files, over all its formats.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
+BROKEN = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+)
 STRIP = 256  # rows
 _opening = threading.Lock()
 
