@@ -56,7 +56,8 @@ def main() -> None:
             | {f"memory_{key}": value for key, value in copies.items() if isinstance(value, float)}
             | {"seconds_per_image": found["seconds_per_image"]}
         )
-        protocols[f"{name} at {temperature:g}"] = {"measure": found["measure"]} | found["protocol"]
+        if temperature == 1:
+            protocols[name] = {"measure": found["measure"]} | found["protocol"]
     finish(f"sample_quality_{asked.name}", {"classifier": asked.classifier}, rows, protocols=protocols)
 
 

@@ -65,6 +65,8 @@ def _likelihoods(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
 
 def _samples(result: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for row in result["rows"]:
+        if row.get("temperature", 1) != 1:  # a trade of variety for likeness, and no figure of the model as it is
+            continue
         protocol = result["protocols"][row["model"]]
         classifier = str(protocol["classifier_sha256"])[:8]
         yield row["model"], row | {"fd_ratio": row["ratio"], "protocol": protocol | {"classifier": classifier}}
