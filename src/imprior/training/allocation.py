@@ -12,8 +12,8 @@ KEPT = 2**31 - 1  # bytes that may stay with the process although they are free
 def keep_freed_memory() -> bool:
     """Have the C library keep what is freed, for the next step wants as much again.
 
-    By default it gives large blocks back to the system and gets them as fresh pages, which must be cleared: that took a
-    fifth of a step of small networks on large batches.
+    By default it gives large blocks back to the system and gets them as fresh pages, which must be cleared: a good part
+    of a step of small networks on large batches.
 
     Returns:
         Whether this library knows how to (glibc does).
