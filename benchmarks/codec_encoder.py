@@ -8,7 +8,7 @@ first order. Rows:
 
     nearest          integers are the nearest ones
     caution 1 … 3    how often the error counts where an integer nearer to 0 saves bits (effort 0 takes 2)
-    40, 80, … steps  of the search (efforts 1, 2, 3)
+    20, 50, … steps  of the search (efforts 1, 2, 3)
     float            the float codec, which training ends with, in place of the whole-number one: how much better it is.
                      Of a run folder; the embedded float codec is made of the whole-number one
 """
@@ -50,8 +50,8 @@ def measured(model: PhotoCodec, x: Tensor, rate: int, steps: Sequence[int]) -> l
     usual = cost(model, grid, x, rate)
     rows = []
 
-    def row(choice: str, nats: Tensor, seconds: float | None = None) -> None:
-        gain = 100 * float((usual.bits + usual.worth - nats).sum() / usual.bits.sum())
+    def row(choice: str, bits: Tensor, seconds: float | None = None) -> None:
+        gain = 100 * float((usual.bits + usual.worth - bits).sum() / usual.bits.sum())
         rows.append({"quality": rate, "choice": choice, "gain_percent": gain, "seconds_per_megapixel": seconds})
 
     caution = codec_files.CAUTION

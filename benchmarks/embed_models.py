@@ -37,8 +37,8 @@ def embed(run: runs.Run, source: str, samples: int, *, large: int, about: dict[s
     if isinstance(model, Calibrates):
         model.calibrate(calibration(images, recipe))
     weights = {k: v for k, v in model.state_dict().items() if k in names or k.startswith("code_")}
-    kept_apart = {k: v for k, v in weights.items() if not k.startswith(implied)}
-    packed = packing.pack(kept_apart, large=large, precise=precise)
+    explicit = {k: v for k, v in weights.items() if not k.startswith(implied)}
+    packed = packing.pack(explicit, large=large, precise=precise)
     runs.write_tensors(target.weights_file, packed, {"recipe": recipe.name})
     target.write("recipe.json", recipes.as_json(recipe))
     card = run.read("card.json") | {"name": recipe.name, "promises": kept(model)} | about

@@ -83,8 +83,8 @@ class WholeConvolution(nn.Module):
         total = whole.abs().flatten(1).sum(1).clamp_min(1)
         for fraction in range(fraction_in, -24, -1):
             shift = (fraction + places - fraction_out).clamp(-16, 22)
-            most = LARGEST - 1 - bias.abs() * torch.exp2(fraction + places) - torch.exp2(shift.max() - 1)
-            largest = min(int((most / total).min()), STREAM)
+            room = LARGEST - 1 - bias.abs() * torch.exp2(fraction + places) - torch.exp2(shift.max() - 1)
+            largest = min(int((room / total).min()), STREAM)
             if largest >= HEADROOM * seen * 2.0**fraction:
                 break
         self.weight.copy_(whole)
