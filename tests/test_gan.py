@@ -149,6 +149,25 @@ def test_each_player_moves_alone():
     assert all(p.requires_grad for p in model.parameters())
 
 
+def test_the_term_of_labels_is_their_cross_entropy_under_the_critics_outputs():
+    """Of images of the data for the critic, of drawn ones for the generator."""
+    model = small().double()
+    x, labels = torch.rand(6, 1, 6, 5, generator=rng(), dtype=DOUBLE), torch.arange(6) % 3
+    drawn = model.generate(6, rng(4), labels)
+    for player, of in (("critic", x), ("generator", drawn)):
+        plain, asked = (
+            Adversarial(penalty="none", labels=weight)(
+                model, batch(x, labels), rng=rng(4), progress=0.0, player=player
+            ).loss
+            for weight in (0.0, 0.7)
+        )
+        outputs = torch.stack([model.judge(of, torch.full((6,), k)) for k in range(3)], 1)
+        expected = 0.7 * torch.nn.functional.cross_entropy(outputs, labels)
+        torch.testing.assert_close((asked - plain).double(), expected, atol=1e-6, rtol=1e-6)
+    with pytest.raises(RecipeError, match="without labels"):
+        Adversarial(labels=1.0)(small(classes=None), batch(x.float()), rng=rng(), progress=0.0, player="generator")
+
+
 def test_the_critic_is_no_part_of_the_result():
     model = small()
     began = state.begin(model, Gradient(Adversarial(), average=10.0))
@@ -227,6 +246,7 @@ def test_attention_stands_in_both_networks():
         lambda: gan.Config(latent=0),
         lambda: gan.Config(classes=1),
         lambda: Adversarial(weight=-1.0),
+        lambda: Adversarial(labels=-1.0),
         lambda: Adversarial(share=0.0),
     ],
 )

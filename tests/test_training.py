@@ -79,7 +79,7 @@ def test_it_finds_the_least_squares_solution():
     assert torch.allclose(found, data.x(slice(None)).mean(0), atol=2e-3)
 
 
-@pytest.mark.parametrize("name", ["adamw", "adam", "adagrad", "sgd"])
+@pytest.mark.parametrize("name", ["adamw", "adam", "adagrad", "muon", "sgd"])
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])
 @pytest.mark.parametrize("average", [None, 50.0])
 def test_stopped_anywhere_and_restored_equals_uninterrupted(name, schedule, average):

@@ -13,7 +13,10 @@ EXAMPLES = {
     "gan": Example(
         gan.Config((1, 6, 5), Residual((4, 6), features=5, attention=2), latent=3, classes=3, embedding=2),
         KEPT,
-        tuple(Adversarial(loss) for loss in ("relativistic", "non-saturating", "minimax", "hinge", "wgan-gp")),
+        (
+            *(Adversarial(loss) for loss in ("relativistic", "non-saturating", "minimax", "hinge", "wgan-gp")),
+            Adversarial(labels=0.5),
+        ),
     ),
     "gan-colour": Example(gan.Config((3, 8, 8), Residual((4,), blocks=2), latent=3), KEPT, (Adversarial(share=1.0),)),
 }

@@ -111,6 +111,21 @@ class GAN(nn.Module):
         """The critic's output: [N, C, H, W] -> [N]."""
         return self.critic(x, checked(labels, len(x), self.classes))  # type: ignore[no-any-return]
 
+    def judge_and_classify(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The critic's output, and for what label it takes an image, of which that output is the logit.
+
+        Returns:
+            ([N], log-probabilities [N, classes]) of [N, C, H, W].
+
+        Raises:
+            RecipeError: a model that is told no labels.
+        """
+        if self.classes is None:
+            raise RecipeError("a GAN without labels can't be asked for them: set model.classes, or objective.labels=0")
+        labels = checked(labels, len(x), self.classes)
+        each = self.critic.of_each_label(x)
+        return each[torch.arange(len(x)), labels], each.float().log_softmax(1)
+
 
 class Critic(nn.Module):
     """w · φ(x), and e(label) · φ(x) / √features on top for a conditional one (Miyato & Koyama 2018, eq. 5)."""
@@ -130,3 +145,8 @@ class Critic(nn.Module):
             return features @ self.output  # type: ignore[no-any-return]
         weights = self.output + self.embedding(labels) / math.sqrt(len(self.output))
         return (features * weights).sum(1)  # type: ignore[no-any-return]
+
+    def of_each_label(self, x: Tensor) -> Tensor:
+        """The output for every label that an image could have: [N, C, H, W] -> [N, classes]."""
+        weights = self.output + self.embedding.weight / math.sqrt(len(self.output))
+        return self.features(2 * x - 1) @ weights.T  # type: ignore[no-any-return]

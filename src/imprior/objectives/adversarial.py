@@ -14,8 +14,9 @@ by dropping modes; with both R1 and R2 the game has a point where it comes to re
 
 References: Goodfellow et al. 2014 (minimax, non-saturating); Lim & Ye 2017, Geometric GAN (hinge); Gulrajani et al.
 2017, Improved training of Wasserstein GANs (eq. 3); Mescheder, Geiger & Nowozin 2018, Which training methods for GANs
-do actually converge? (eq. 9, R1 and R2); Jolicoeur-Martineau 2018, The relativistic discriminator; Huang et al. 2024,
-The GAN is dead; long live the GAN! (eq. 2 and 5).
+do actually converge? (eq. 9, R1 and R2); Odena, Olah & Shlens 2017, Conditional image synthesis with auxiliary
+classifier GANs (section 3, the term of labels); Jolicoeur-Martineau 2018, The relativistic discriminator; Huang et al.
+2024, The GAN is dead; long live the GAN! (eq. 2 and 5).
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class Adversaries(Protocol):
         """The critic's output for each image [N, C, H, W] -> [N]; higher means taken for one of the data."""
         ...
 
+    def judge_and_classify(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """That output [N], and log-probabilities of the labels [N, classes]."""
+        ...
+
 
 @dataclass(frozen=True)
 class Adversarial:
@@ -71,16 +76,19 @@ class Adversarial:
         weight: of the penalty, for images in [0, 1]; "slope" is usually given 10.
         share: fraction of the batch that penalties are computed on, at least one image. They take three times as long
             as the loss, and an estimate from a part has the same mean.
+        labels: weight of the term of labels, in nats; 0 leaves it out.
     """
 
     loss: Loss = "relativistic"
     penalty: Penalty = "textbook"
     weight: float = 1.0
     share: float = 0.25
+    labels: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.weight < 0:
-            raise RecipeError(f"the weight of a penalty can't be negative: {self.weight}")
+        for name, weight in (("a penalty", self.weight), ("labels", self.labels)):
+            if weight < 0:
+                raise RecipeError(f"the weight of {name} can't be negative: {weight}")
         if not 0 < self.share <= 1:
             raise RecipeError(f"share is a fraction above 0 and at most 1, not {self.share}")
 
@@ -103,17 +111,18 @@ class Adversarial:
         x, labels, n = batch.x, batch.labels, len(batch.x)
         if player == "generator":
             with _frozen(model.critic):
-                fake = model.judge(model.generate(n, rng, labels), labels).float()
+                fake, unlike = self._judged(model, model.generate(n, rng, labels), labels)
                 with torch.no_grad():
                     real = model.judge(x, labels).float()
             loss = self.generator_loss(real, fake)
-            return Parts(loss, {"loss": loss.detach()})
+            return Parts(loss + self.labels * unlike.mean(), {"loss": loss.detach()})
         with torch.no_grad():
             drawn = model.generate(n, rng, labels)
-        both = model.judge(torch.cat((x, drawn)), None if labels is None else labels.repeat(2)).float()
+        both, unlike = self._judged(model, torch.cat((x, drawn)), None if labels is None else labels.repeat(2))
         real, fake = both.chunk(2)
         loss = self.critic_loss(real, fake)
         report = {"loss": loss.detach(), "right": (real > fake).float().mean()}
+        loss = loss + self.labels * unlike[:n].mean()
         if player is None:
             return Parts(loss, report)
         for name, penalty in self._penalties(model, x, drawn, labels, rng).items():
@@ -142,6 +151,15 @@ class Adversarial:
         if self.loss == "minimax":
             return -softplus(fake).mean()
         return softplus(-fake).mean() if self.loss == "non-saturating" else -fake.mean()
+
+    def _judged(self, model: Adversaries, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The critic's output, and minus the log-probability of the label, 0 where that is not asked: [N] each."""
+        if not self.labels:
+            judged = model.judge(x, labels).float()
+            return judged, torch.zeros_like(judged)
+        judged, log_p = model.judge_and_classify(x, labels)
+        assert labels is not None
+        return judged.float(), -log_p.gather(1, labels.view(-1, 1)).squeeze(1)
 
     def _penalties(
         self, model: Adversaries, x: Tensor, drawn: Tensor, labels: Tensor | None, rng: torch.Generator

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from imprior.training.muon import Muon
 from imprior.training.settings import Optimiser, Schedule
 
 
@@ -25,6 +26,8 @@ def optimiser_for(parameters: Sequence[nn.Parameter], settings: Optimiser) -> to
         return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, fused=True)
     if settings.name == "adam":
         return torch.optim.Adam(groups, lr=settings.rate, betas=settings.betas, fused=True)
+    if settings.name == "muon":
+        return Muon(groups, settings.rate, settings.momentum, settings.betas)
     if settings.name == "adagrad":
         return torch.optim.Adagrad(groups, lr=settings.rate, fused=True)
     return torch.optim.SGD(groups, lr=settings.rate, momentum=settings.momentum, fused=True)

@@ -29,14 +29,14 @@ class Optimiser:
     """How gradients become steps.
 
     Attributes:
-        name: "adamw", "adam", "adagrad" or "sgd" (with batch=0 and momentum=0: full-batch gradient descent).
+        name: "adamw", "adam", "adagrad", "muon" or "sgd" (with batch=0 and momentum=0: full-batch gradient descent).
         rate: learning rate at the height of the schedule.
-        weight_decay: decoupled for adamw, added to the gradient for the others.
-        momentum: of sgd.
-        betas: decay of the two averages of adam and adamw.
+        weight_decay: decoupled for adamw and muon, added to the gradient for the others.
+        momentum: of sgd and muon.
+        betas: decay of the two averages of adam and adamw, and of muon for vectors.
     """
 
-    name: Literal["adamw", "adam", "adagrad", "sgd"] = "adamw"
+    name: Literal["adamw", "adam", "adagrad", "muon", "sgd"] = "adamw"
     rate: float = 1e-3
     weight_decay: float = 0.0
     momentum: float = 0.9
