@@ -214,11 +214,13 @@ def test_rd_curve_of_pictures_of_different_sizes_as_a_page(
         Image.fromarray(np.random.default_rng(0).integers(0, 255, form, np.uint8)).save(tmp_path / f"{name}.png")
     page = tmp_path / "rd.html"
     given = ["rd-curve", tmp_path, "--codecs", "png,jpeg", "--report", page]
-    done = imprior(*given, "--mode", "image", "--json")
+    done = imprior(*given, "--json")
     assert done.code == 0 and json.loads(done.out)["protocol"]["shape"] == [3, None, None]
     text = page.read_text()
     assert "A file for each image" in text and "quality 85" in text and "data:image/svg" in text
-    assert "--mode image" in imprior(*given).line
+    assert "--mode image" in imprior(*given, "--mode", "both").line
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "grey.png")
+    assert json.loads(imprior(*given, "--json").out)["protocol"]["images"] == 3
     monkeypatch.setattr(runs, "embedded", dict)
     assert "photo-codec" in imprior("rd-curve", tmp_path, "--codecs", "imprior", "--mode", "image").line
 

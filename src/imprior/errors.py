@@ -19,6 +19,10 @@ class DataError(ImpriorError):
     """A data source, an image file or an array that can't be used as asked."""
 
 
+class MixedColoursError(DataError):
+    """Grey images among colour ones, where all have to be of one kind."""
+
+
 class RecipeError(ImpriorError):
     """An unknown recipe or key, or a value of the wrong type or range."""
 

@@ -19,7 +19,7 @@ from imprior.data import prepare
 from imprior.data.batches import Images
 from imprior.data.prepare import Split
 from imprior.data.settings import Data
-from imprior.errors import DataError
+from imprior.errors import DataError, MixedColoursError
 from imprior.promises import require
 
 Given = str | Path | Sequence[str | Path] | Images | Tensor
@@ -60,7 +60,7 @@ def images(
         data: the model's.
         split: part of the source; None is its test part where it has one, else all of it.
         limit: at most so many, the first ones.
-        whole: whether images may differ in size, and are not cropped.
+        whole: whether images may differ in size, and are not cropped; grey ones among colour ones become colour.
 
     Raises:
         DataError: nothing there, or nothing that can be used as asked.
@@ -72,7 +72,12 @@ def images(
         found = Images(given, None, (), prepare.fingerprint([given.numpy()], None))
     elif isinstance(given, str | Path):
         wanted: Split = split or ("test" if "test" in prepare.splits(given) else "all")
-        found = prepare.load(given, data, wanted)
+        try:
+            found = prepare.load(given, data, wanted)
+        except MixedColoursError:
+            if not whole:
+                raise
+            found = prepare.load(given, replace(data, channels=3), wanted)
     else:
         found = _joined([prepare.load(path, data, "all") for path in given])
     if len(found) == 0:

@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 @click.option(
     "--mode",
     type=click.Choice(["image", "set", "both"]),
-    default="both",
-    show_default=True,
-    help="A file for each image (which may differ in size), one for all of them, or both.",
+    help="A file for each image (which may differ in size), one for all of them, or both.  [default: both where images "
+    "are of one size]",
 )
 @click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Only the first so many.")
 @split()
@@ -49,7 +48,7 @@ def command(
     source: str,
     models: tuple[str, ...],
     codecs: tuple[str, ...],
-    mode: str,
+    mode: str | None,
     limit: int,
     split: Split | None,
     out: Path | None,
@@ -64,15 +63,17 @@ def command(
 
     if not models and not codecs:
         raise click.UsageError("name --models, --codecs or both")
-    modes: dict[str, tuple[Mode, ...]] = {"image": ("image",), "set": ("set",), "both": ("image", "set")}
+    named: dict[str, tuple[Mode, ...]] = {"image": ("image",), "set": ("set",), "both": ("image", "set")}
     kind = None if out is None else plot_kind(out)
     with progress("compressing") as update:
-        found = face.rd_curve(source, models, codecs, modes=modes[mode], limit=limit, split=split, progress=update)
+        asked = None if mode is None else named[mode]
+        found = face.rd_curve(source, models, codecs, modes=asked, limit=limit, split=split, progress=update)
+    modes = tuple(dict.fromkeys(point.mode for point in found.points))
     if out is not None and kind is not None:
-        runs.write_bytes(out, _plot(found, modes[mode][-1], kind))
+        runs.write_bytes(out, _plot(found, modes[-1], kind))
         note(f"{out}: rate-distortion curves")
     if report is not None:
-        runs.write_text(report, _page(found, modes[mode]))
+        runs.write_text(report, _page(found, modes))
         note(f"{report}: curves and figures")
     if as_json:
         emit(found.record())

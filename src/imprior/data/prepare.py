@@ -27,7 +27,7 @@ from imprior.data.forms import to_channels, to_scale, to_square
 from imprior.data.images import decode
 from imprior.data.settings import Data
 from imprior.data.source import FilePart, Part, Source, open_source
-from imprior.errors import DataError, nearest
+from imprior.errors import DataError, MixedColoursError, nearest
 
 Split = Literal["train", "validation", "test", "all"]
 Broken = Literal["refuse", "skip"]
@@ -247,7 +247,7 @@ def _together(taken: list[_Taken], data: Data, name: str) -> Array | list[Array]
             example.setdefault(shape, one.title(i).removeprefix(f"{name}/"))
     if len({channels for _, _, channels in example}) > 1:
         grey, colour = (next(title for shape, title in example.items() if shape[2] == c) for c in (1, 3))
-        raise DataError(f"{name}: grey and colour images ({grey}; {colour}): train with data.channels=1 or 3")
+        raise MixedColoursError(f"{name}: grey and colour images ({grey}; {colour}): train with data.channels=1 or 3")
     if len(example) > 1 and data.crop is None:
         (first, a), (second, b) = list(example.items())[:2]
         sizes = f"{a} is {first[1]}x{first[0]}, {b} {second[1]}x{second[0]}"

@@ -134,7 +134,7 @@ def rd_curve(
     models: Sequence[Any] = (),
     codecs: Sequence[str] = (),
     *,
-    modes: Sequence[Mode] = ("image", "set"),
+    modes: Sequence[Mode] | None = None,
     limit: int | None = None,
     split: Split | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -143,11 +143,11 @@ def rd_curve(
 
     Args:
         data: images, 8 bits a channel, prepared as the first model's recipe says; without models they may differ in
-            size, if each is a file of its own.
+            size, if each is a file of its own, and grey ones among colour ones become colour.
         models: each keeps `Codes`.
         codecs: names of codecs: imprior (the photo codec), png, gif, webp, jpeg, jpeg2000, avif, jxl, huffman, lzw,
             rle.
-        modes: one file for each image, or one for all.
+        modes: one file for each image, "image", or one for all, "set"; None takes both where images are of one size.
         limit: only the first so many images.
         split: part of a source.
         progress: told (settings done, settings in all).

@@ -106,7 +106,7 @@ def run(
     images: Images | Tensor,
     *,
     codecs: Sequence[str | Codec] = (),
-    modes: Sequence[Mode] = MODES,
+    modes: Sequence[Mode] | None = None,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> RateDistortion:
@@ -117,7 +117,7 @@ def run(
         images: 8 bits a channel, of one size unless each is a file of its own; or float32 [N, C, H, W] in [0, 1] of
             whole 8-bit levels.
         codecs: names of classical codecs (`coding.classical.CODECS`), or codecs.
-        modes: which of "image" and "set".
+        modes: which of "image" and "set"; None takes both where images are of one size, else "image".
         limit: take the first so many images only.
         progress: told (points done, points in all) after each point.
 
@@ -135,6 +135,8 @@ def run(
     for image in x:
         check_levels(image, 256)
     same = len({image.shape for image in x}) == 1
+    if modes is None:
+        modes = MODES if same else ("image",)
     if "set" in modes and not same:
         raise DataError("images of different sizes don't go into one file: a file for each (--mode image) does")
     wanted = [codec(one) if isinstance(one, str) else one for one in codecs]
