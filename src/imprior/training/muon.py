@@ -6,10 +6,10 @@
 
 A layer's weights [out, …] are a matrix [out, rest]. Its update has all singular values about 1, from five steps of a
 polynomial in the matrix, where Adam's is ruled by the few directions that gradients have most of. The factor gives
-updates the size that AdamW's have, so one rate serves both. Vectors (biases, gains) take AdamW's steps.
+updates the size that AdamW's have, so one rate serves both. All other parameters take AdamW's steps.
 
 References: Jordan et al. 2024, Muon (the polynomial); Liu et al. 2025, Muon is scalable for LLM training (eq. 4, the
-size); Kingma & Ba 2015 and Loshchilov & Hutter 2019 for vectors.
+size); Loshchilov & Hutter 2019, Decoupled weight decay regularization (AdamW).
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imprior.nn.precision import fast_bfloat16
+
 _POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # x -> ax + bx³ + cx⁵ takes singular values from (0, 1] to about 1 fast
 _STEPS = 5
 _SIZE = 0.2  # root mean square of AdamW's updates, as found in practice
 
 
 class Muon(torch.optim.Optimizer):
-    """See the module; group settings: lr, weight_decay, momentum and betas (of vectors)."""
+    """See the module; groups say whether they are `matrices`, and have lr, weight_decay, momentum and AdamW's betas."""
 
     def __init__(
         self,
@@ -35,7 +37,8 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.999),
     ) -> None:
-        super().__init__(parameters, {"lr": lr, "weight_decay": 0.0, "momentum": momentum, "betas": betas})
+        usual = {"lr": lr, "weight_decay": 0.0, "momentum": momentum, "betas": betas, "matrices": True}
+        super().__init__(parameters, usual)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -47,23 +50,26 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     state["first"] = torch.zeros_like(p)
-                    if p.dim() < 2:
+                    if not group["matrices"]:
                         state["second"] = torch.zeros_like(p)
                         state["step"] = torch.zeros(())
                 p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(_matrix(p, state, group) if p.dim() > 1 else _vector(p, state, group), alpha=-group["lr"])
+                update = _orthogonal(p, state, group) if group["matrices"] else _adam(p, state, group)
+                p.add_(update, alpha=-group["lr"])
 
 
-def _matrix(p: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+def _orthogonal(p: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
     gradient, momentum = p.grad, group["momentum"]
     assert gradient is not None
     first = state["first"].mul_(momentum).add_(gradient)
     ahead = gradient.add(first, alpha=momentum).flatten(1)
-    update: Tensor = orthogonalised(ahead) * (_SIZE * max(ahead.shape) ** 0.5)
+    # The polynomial is made for the few digits of bfloat16; where that is slow, it is worked out in float32.
+    low = ahead.bfloat16() if fast_bfloat16(ahead) else ahead
+    update: Tensor = orthogonalised(low).to(p.dtype) * (_SIZE * max(ahead.shape) ** 0.5)
     return update.view(p.shape)
 
 
-def _vector(p: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+def _adam(p: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
     gradient, (fast, slow) = p.grad, group["betas"]
     assert gradient is not None
     state["step"] += 1

@@ -12,8 +12,20 @@ from imprior.training.muon import Muon
 from imprior.training.settings import Optimiser, Schedule
 
 
-def optimiser_for(parameters: Sequence[nn.Parameter], settings: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser that the settings name; vectors (biases, gains) are never decayed."""
+def optimiser_for(model: nn.Module, parameters: Sequence[nn.Parameter], settings: Optimiser) -> torch.optim.Optimizer:
+    """The optimiser that the settings name, of a model's or a player's parameters.
+
+    Vectors (biases, gains) are never decayed. Muon is for what multiplies features, the weights of layers; tables of
+    numbers, such as embeddings, are no matrices to it.
+    """
+    if settings.name == "muon":
+        linear = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d)
+        layers = {id(m.weight) for m in model.modules() if isinstance(m, linear)}
+        groups = [
+            {"params": [p for p in parameters if id(p) in layers], "weight_decay": settings.weight_decay},
+            {"params": [p for p in parameters if id(p) not in layers], "weight_decay": 0.0, "matrices": False},
+        ]
+        return Muon([g for g in groups if g["params"]], settings.rate, settings.momentum, settings.betas)
     decayed = [p for p in parameters if p.dim() > 1]
     others = [p for p in parameters if p.dim() <= 1]
     groups = [
@@ -26,8 +38,6 @@ def optimiser_for(parameters: Sequence[nn.Parameter], settings: Optimiser) -> to
         return torch.optim.AdamW(groups, lr=settings.rate, betas=settings.betas, fused=True)
     if settings.name == "adam":
         return torch.optim.Adam(groups, lr=settings.rate, betas=settings.betas, fused=True)
-    if settings.name == "muon":
-        return Muon(groups, settings.rate, settings.momentum, settings.betas)
     if settings.name == "adagrad":
         return torch.optim.Adagrad(groups, lr=settings.rate, fused=True)
     return torch.optim.SGD(groups, lr=settings.rate, momentum=settings.momentum, fused=True)

@@ -93,7 +93,7 @@ def begin(model: nn.Module, settings: Gradient) -> State:
     """The state before the first step."""
     return State(
         model=model,
-        optimisers={name: optimiser_for(ps, settings.optimiser) for name, ps in players_of(model).items()},
+        optimisers={name: optimiser_for(model, ps, settings.optimiser) for name, ps in players_of(model).items()},
         average={n: p.detach().clone() for n, p in model.named_parameters()} if settings.average else {},
     )
 
