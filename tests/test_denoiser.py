@@ -89,6 +89,26 @@ def test_a_fresh_network_takes_nothing_away():
     assert torch.equal(model.denoise(y, 0.3), y)
 
 
+@pytest.mark.parametrize(("channels", "others"), [(1, 3), (3, 1), (3, 3)])
+def test_training_may_begin_with_weights_for_other_channels(channels, others):
+    """On channels that are all alike both say the same, in the mean over them."""
+    torch.manual_seed(0)
+    network = UNet((4, 6), (1, 1))
+    ours, theirs = (denoiser.Config((c, 16, 16), network, 5).build().double() for c in (channels, others))
+    for p in theirs.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    ours.load_state_dict(ours.converted(theirs.state_dict()))
+    grey = torch.rand(2, 1, 16, 24, generator=rng(), dtype=torch.float64)
+    a, b = (model.denoise(grey.expand(-1, c, -1, -1), 0.1) for model, c in ((ours, channels), (theirs, others)))
+    torch.testing.assert_close(a.mean(1), b.mean(1))
+    a, b = (model.noise(grey.expand(-1, c, -1, -1)) for model, c in ((ours, channels), (theirs, others)))
+    torch.testing.assert_close(a, b)
+    if channels == others:
+        assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True))
+    strange = {"network.head.weight": torch.zeros(4, 2, 3, 3), "network.tail.bias": torch.zeros(3)}
+    assert all(torch.equal(v, strange[k]) for k, v in ours.converted(strange).items())
+
+
 def test_settings_that_make_no_network_are_refused():
     for wrong in (
         lambda: UNet((4,), (1, 1)),

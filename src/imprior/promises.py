@@ -13,7 +13,7 @@ and works with every model that keeps the promise. Conventions, for all of them:
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -291,6 +291,15 @@ class Calibrates(Model, Protocol):
 
     def calibrate(self, batches: Sequence[Tensor]) -> None:
         """Fit it, from batches of training images [N, C, H, W] that may be gone through more than once."""
+        ...
+
+
+@runtime_checkable
+class Converts(Model, Protocol):
+    """Can begin with weights of a model like it that is for other images."""
+
+    def converted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights by name, of such a model or of one of its own kind, as this model's."""
         ...
 
 

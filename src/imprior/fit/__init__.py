@@ -19,6 +19,7 @@ from imprior.fit.folder import Progress, Training, Watch
 from imprior.fit.passes import Passes
 from imprior.fit.steps import Steps
 from imprior.loading import build, fill
+from imprior.promises import Converts
 from imprior.recipes import Recipe
 from imprior.settings import flatten
 from imprior.training import distributed
@@ -82,7 +83,10 @@ def train(
         model = build(recipe).to(_device(group))
         if init is not None:
             first = runs.find(init)
-            fill(model, runs.read_tensors(first.weights_file)[0], where=str(first.weights_file))
+            weights = runs.read_tensors(first.weights_file)[0]
+            if isinstance(model, Converts):
+                weights = model.converted(weights)
+            fill(model, weights, where=str(first.weights_file))
         maker: type[Training] = Steps if isinstance(recipe.training, Gradient) else Passes
         training = maker(run, recipe, model, images, held_out, group=group, watch=watch)
         training.fresh = init is None

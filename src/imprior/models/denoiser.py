@@ -14,6 +14,7 @@ Zhang et al. 2021, DRUNet (a U-Net told sigma); Miyasawa 1961, An empirical Baye
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -108,6 +109,31 @@ class Denoiser(nn.Module):
         """
         check_shape(y, self.shape)
         return self.estimator(y).to(y.dtype)  # type: ignore[no-any-return]
+
+    def converted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a like denoiser, for this one's number of channels: where training may begin.
+
+        What is done to each channel becomes the mean over the other's channels, so that a grey denoiser made of one for
+        colour says of a picture what that one says of it with three equal channels.
+        """
+        found, channels = dict(weights), self.config.shape[0]
+        for name, planes, dim in (
+            ("network.head.weight", 1, 1),
+            ("estimator.layers.0.weight", 0, 1),
+            ("network.tail.weight", 0, 0),
+            ("network.tail.bias", 0, 0),
+        ):
+            own, other = self.state_dict()[name], found.get(name)
+            if other is None or other.dim() != own.dim() or other.shape[dim] == own.shape[dim]:
+                continue
+            count = other.shape[dim] // 4 - planes  # channels; space to depth keeps the four pixels of one together
+            if count < 1 or other.shape[dim] % 4:
+                continue
+            each: Tensor = other.unflatten(dim, (-1, 4))  # type: ignore[no-untyped-call]
+            images, rest = each.narrow(dim, 0, count), each.narrow(dim, count, planes)
+            mean = images.mean(dim, keepdim=True) * (count / channels if dim else 1.0)
+            found[name] = torch.cat((mean.repeat_interleave(channels, dim), rest), dim).flatten(dim, dim + 1)
+        return found
 
 
 class Estimator(nn.Module):
