@@ -20,7 +20,8 @@ recipe = Recipe(
     model=denoiser.Config(network=UNet(channels=(48, 64, 96), blocks=(1, 2, 3))),
     training=Gradient(
         objective=Denoising(),
-        optimiser=Optimiser("adamw", rate=1.5e-3, weight_decay=1e-3),
+        # In short trainings on as many images the loss was far lower than with AdamW.
+        optimiser=Optimiser("muon", rate=2e-3, weight_decay=1e-3, momentum=0.95),
         schedule=Schedule("cosine", warmup=0.01, floor=0.005),
         images=800_000,
         batch=16,
