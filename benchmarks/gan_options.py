@@ -20,6 +20,7 @@ ATTENTION = "with self-attention"
 OPTIONS: dict[str, list[str]] = {
     "relativistic": [],
     ATTENTION: ["model.network.attention=2"],
+    "with the term of labels": ["objective.labels=0.15"],
     "non-saturating": ["objective.loss=non-saturating"],
     "minimax": ["objective.loss=minimax"],
     "hinge": ["objective.loss=hinge"],
