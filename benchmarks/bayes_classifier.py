@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--name", default="bayes_classifier", help="results go to NAME.json and NAME.png")
     asked = parser.parse_args()
 
-    train = prepare.load(asked.source, Data(), "train")
+    train = prepare.load(asked.source, Data(validation=0.0), "train")  # contenders hold out a part of what they have
     test = opening.images(asked.source, Data(), split=asked.split, limit=asked.limit)
     contenders = {
         name: recipes.find(recipe).with_overrides(settings) for name, recipe, *settings in asked.contender or CONTENDERS

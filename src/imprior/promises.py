@@ -360,9 +360,14 @@ def require(model: Any, promise: type[P], *, name: str = "this model") -> P:
     """
     if isinstance(model, promise):
         return model
-    keepers = [card.parent.name for card in _cards() if promise.__name__ in json.loads(card.read_text())["promises"]]
-    hint = f"; these do: {', '.join(keepers)}" if keepers else ""
-    raise CapabilityError(f"{name} does not keep the promise {promise.__name__}{hint}")
+    raise CapabilityError(f"{name} does not keep the promise {promise.__name__}{keepers(promise)}")
+
+
+def keepers(*promises: type) -> str:
+    """The end of an error's message: embedded models that keep at least one of the promises."""
+    names = {promise.__name__ for promise in promises}
+    found = [card.parent.name for card in _cards() if names & set(json.loads(card.read_text())["promises"])]
+    return f"; these do: {', '.join(found)}" if found else ""
 
 
 def check_shape(x: Tensor, shape: Shape) -> None:

@@ -307,6 +307,7 @@ def run(
         DataError: no labels, or too few images of a class.
         CapabilityError: the generator can't draw images of a class.
     """
+    balanced(train, max(per_class), 0)  # before hours of training, whether there are so many
     values: dict[tuple[str, int], list[float]] = {}
     total = len(sets) * len(per_class) * seeds
     for size in per_class:

@@ -106,6 +106,7 @@ def run(
         DataError: no labels, or too few.
         CapabilityError: a contender can't classify.
     """
+    balanced(train, max(per_class), 0)  # before hours of training, whether there are so many
     rows: list[Row] = []
     for name, recipe in contenders.items():
         for size in per_class:

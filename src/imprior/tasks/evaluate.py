@@ -23,7 +23,7 @@ from imprior.data.settings import Corruption
 from imprior.distributions.gaussian import DiagonalGaussian
 from imprior.errors import CapabilityError, DataError, RunError
 from imprior.metrics.psnr import psnr_db
-from imprior.promises import Denoises, Encodes, LatentVariable, Scores, Space, kept
+from imprior.promises import Denoises, Encodes, LatentVariable, Scores, Space, keepers, kept
 from imprior.randomness import generator
 from imprior.settings import to_json
 from imprior.tasks.protocol import Digest, evaluating, fits, plain, presentation, same_size
@@ -178,7 +178,7 @@ def run(
     if not isinstance(model, Scores | Encodes | Denoises):
         raise CapabilityError(
             f"there is nothing to measure: the model keeps {', '.join(kept(model)) or 'no promise'}, "
-            "and evaluate wants Scores, Encodes or Denoises"
+            f"and evaluate wants Scores, Encodes or Denoises{keepers(Scores, Encodes, Denoises)}"
         )
     n = len(images) if limit is None else min(limit, len(images))
     if n < 1:
