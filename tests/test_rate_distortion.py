@@ -354,10 +354,11 @@ def test_images_of_different_sizes_are_files_of_their_own():
     sizes = ((20, 30), (33, 17), (20, 30))
     pictures = tuple((255 * torch.rand(3, *size, generator=rng(i))).to(torch.uint8) for i, size in enumerate(sizes))
     images = Images(pictures, None, (), "")
-    found = rate_distortion.run({}, images, codecs=["jpeg", "png"], modes=["image"])
+    found = rate_distortion.run({}, images, codecs=["jpeg", "png"])
+    assert {point.mode for point in found.points} == {"image"}
     assert found.shape == (3, None, None) and found.images == 3
     files = [codec("jpeg").encode(p.permute(1, 2, 0).numpy(), 50) for p in pictures]
     point = next(p for p in found.curve("jpeg", "image") if p.setting == "quality 50")
     assert point.bits_per_pixel == pytest.approx(8 * sum(map(len, files)) / sum(h * w for h, w in sizes))
     with pytest.raises(DataError, match="--mode image"):
-        rate_distortion.run({}, images, codecs=["jpeg"])
+        rate_distortion.run({}, images, codecs=["jpeg"], modes=["image", "set"])
