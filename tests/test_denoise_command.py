@@ -201,10 +201,7 @@ def test_before_and_after(imprior: Command, photos: Path, tmp_path: Path) -> Non
     refused(imprior("denoise", photos / "a.png", "-o", same, "--compare", photos / "a.png"), "over an input")
 
 
-def test_without_a_model_the_kind_of_picture_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    from imprior import runs
-
-    monkeypatch.setattr(runs, "embedded", lambda: {COLOUR: None, GREY: None})
+def test_without_a_model_the_kind_of_picture_decides() -> None:
     grey, colour = ((9, 8), (9, 8, 1), (9, 8, 2)), ((9, 8, 3), (9, 8, 4))
     assert {default_denoiser(noise(*form)) for form in grey} == {"photo-denoiser-grey"}
     assert {default_denoiser(noise(*form)) for form in colour} == {"photo-denoiser"}

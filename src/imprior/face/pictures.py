@@ -49,11 +49,7 @@ def denoise(
 
 def default_denoiser(picture: Picture) -> str:
     """The name of the model that cleans a picture unless another one is named."""
-    from imprior import runs
-
-    grey = picture.ndim == 2 or picture.shape[2] < 3
-    name = GREY if grey else COLOUR
-    return name if name in runs.embedded() else "non-local-means"  # until both come with the package
+    return GREY if picture.ndim == 2 or picture.shape[2] < 3 else COLOUR
 
 
 def corrupt(picture: Picture, kind: str = "gaussian", amount: float = 25.0, *, seed: int = 0) -> Picture:
