@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -184,7 +186,12 @@ def test_two_processes_train_as_one(tmp_path, name):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command = [*torchrun, "--standalone", str(worker), name, str(tmp_path / "two")]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
+    for left in (1, 0):  # torchrun now and then loses its own port or connection, which is not what is tested
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        if done.returncode == 0 or not left or not re.search("EADDRINUSE|Rendezvous|[Cc]onnection", done.stderr):
+            break
+        shutil.rmtree(tmp_path / "two", ignore_errors=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     shared = runs.Run(tmp_path / "two")
     assert shared.read("card.json")["training"]["processes"] == 2
     if name == "autoencoder":  # nothing random in a step: the weights agree to rounding
