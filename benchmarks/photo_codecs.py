@@ -39,7 +39,7 @@ SETTINGS: dict[str, tuple[Quality, ...]] = {  # which reach from about 27 to 39 
     "jpeg2000": tuple(range(26, 43, 2)),
     "webp": (0, *EVERY_FIVE),
     "avif": tuple(range(20, 96, 5)),
-    "avif-slow": tuple(range(16, 81, 16)),  # half a minute a file
+    "avif-slow": tuple(range(16, 81, 16)),  # few: it is slow
     "jxl": (15, 10, 7, 5, 3.5, 2.5, 1.8, 1.2, 0.8, 0.5, 0.3),
 }
 

@@ -124,7 +124,8 @@ class GAN(nn.Module):
             raise RecipeError("a GAN without labels can't be asked for them: set model.classes, or objective.labels=0")
         labels = checked(labels, len(x), self.classes)
         each = self.critic.of_each_label(x)
-        return each[torch.arange(len(x)), labels], each.float().log_softmax(1)
+        assert labels is not None
+        return each.gather(1, labels.view(-1, 1)).squeeze(1), each.float().log_softmax(1)
 
 
 class Critic(nn.Module):

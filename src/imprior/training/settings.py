@@ -33,7 +33,7 @@ class Optimiser:
         rate: learning rate at the height of the schedule.
         weight_decay: decoupled for adamw and muon, added to the gradient for the others.
         momentum: of sgd and muon.
-        betas: decay of the two averages of adam and adamw, and of muon for vectors.
+        betas: decay of the two averages of adam and adamw, and of muon for what is no matrix.
     """
 
     name: Literal["adamw", "adam", "adagrad", "muon", "sgd"] = "adamw"
