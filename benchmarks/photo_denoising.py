@@ -6,18 +6,21 @@
 White noise of sigma 15, 25 and 50 on the 8-bit scale is added in float to the 8-bit picture and not clipped, to each
 picture its own, made from seed, set and place. PSNR after clipping and rounding, over all pixels and colours, mean over
 pictures. `db` is told sigma; `blind_db` estimates it from the noisy picture (as `imprior denoise` does without
---sigma). The peers run on the same noise, told sigma, with the settings they come with.
+--sigma). The peers run on the same noise, told sigma, with the settings they come with. --keep FILE has a line for each
+picture that a peer has cleaned: BM3D takes an hour for these sets.
 """
 
 import argparse
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import photos
 import torch
-from show import finish, progress_to_stderr, standard_error, versions
+from show import Kept, finish, progress_to_stderr, standard_error, versions
 
 from imprior import opening
 from imprior.models.classical import noise_level
@@ -36,9 +39,15 @@ def sets(named: list[str], channels: int, limit: int | None) -> dict[str, tuple[
 
 
 def told(
-    name: str, found: photos.Pictures, methods: dict[str, photos.Clean], blind: str, sigmas: list[float], seed: int
+    name: str,
+    found: photos.Pictures,
+    methods: dict[str, photos.Clean],
+    blind: str,
+    sigmas: list[float],
+    seed: int,
+    kept: Kept[list[float]],
 ) -> list[dict[str, Any]]:
-    """A row for each method on one set."""
+    """A row for each method on one set; what peers did is kept, what `blind` does is not."""
     tell = progress_to_stderr(name)
     rows: dict[str, dict[str, Any]] = {}
     done, total = 0, len(sigmas) * len(methods) * len(found.pictures)
@@ -47,10 +56,14 @@ def told(
         for method, clean in methods.items():
             row = rows.setdefault(method, {"set": name, "method": method, "seconds": 0.0})
             values, unknown = [], []
-            for clean_picture, picture in zip(found.pictures, y, strict=True):
-                started = time.perf_counter()
-                values.append(photos.db(clean_picture, clean(picture, sigma)))
-                row["seconds"] += time.perf_counter() - started
+            for place, (clean_picture, picture) in enumerate(zip(found.pictures, y, strict=True)):
+                keep = Kept[list[float]](None) if method == blind else kept
+                value, seconds = keep.of(
+                    partial(cleaned, clean_picture, picture, clean, sigma),
+                    *(found.fingerprint, name, seed, sigma, place, method),
+                )
+                values.append(value)
+                row["seconds"] += seconds
                 if method == blind:
                     unknown.append(photos.db(clean_picture, clean(picture, None)))
                 tell(done := done + 1, total)
@@ -63,6 +76,14 @@ def told(
         megapixels = len(sigmas) * sum(x[..., 0].size for x in found.pictures) / 1e6
         ordered.append(row | {"seconds_per_megapixel": row.pop("seconds") / megapixels})
     return ordered
+
+
+def cleaned(x: photos.Picture, y: photos.Picture, clean: photos.Clean, sigma: float) -> list[float]:
+    """PSNR [dB] and the seconds that cleaning y took."""
+    started = time.perf_counter()
+    found = clean(y, sigma)
+    seconds = time.perf_counter() - started
+    return [photos.db(x, found), seconds]
 
 
 def levels(name: str, found: photos.Pictures, model: Any, called: str, seed: int) -> list[dict[str, Any]]:
@@ -104,6 +125,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=["bm3d", *photos.BY_NAME], help="which [all]")
     parser.add_argument("--noise-level", action="store_true", help="judge the estimates of sigma instead")
     parser.add_argument("--limit", type=int, help="only so many pictures of each set")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="what peers did, to go on from (.jsonl)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise [0]")
     asked = parser.parse_args()
     if not asked.grey and not asked.colour:
@@ -114,12 +136,13 @@ def main() -> None:
     models = {channels: opening.model(names[channels]).model for channels, _ in every.values()}
     peers = photos.peers(*asked.peers)
     rows: list[dict[str, Any]] = []
+    kept = Kept[list[float]](asked.keep)
     for name, (channels, found) in every.items():
         if asked.noise_level:
             rows += levels(name, found, models[channels], names[channels], asked.seed)
         else:
             methods = {names[channels]: photos.ours(models[channels])} | peers
-            rows += told(name, found, methods, names[channels], asked.sigmas, asked.seed)
+            rows += told(name, found, methods, names[channels], asked.sigmas, asked.seed, kept)
         print(name, file=sys.stderr)
     protocol = {
         "pictures": {name: len(found.pictures) for name, (_, found) in every.items()},

@@ -20,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 import photo_codecs
 import torch
 from photo_codecs import Levels
-from show import RESULTS, finish, progress_to_stderr, table
+from show import RESULTS, Kept, finish, progress_to_stderr, table
 
 from imprior import runs
 from imprior.coding.classical import Codec
@@ -67,26 +68,9 @@ def measure(codec: Codec, picture: Levels, quality: Any) -> Point:
     }
 
 
-class Kept:
-    """Measurements by their names, in a file of lines if there is one."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        lines = path.read_text().splitlines() if path is not None and path.exists() else []
-        self.known: dict[str, Point] = dict(json.loads(line) for line in lines)
-
-    def of(self, codec: Codec, picture: Levels, quality: Any, *names: object) -> Point:
-        """What was measured under these names, or is now."""
-        key = " | ".join(map(str, (*names, codec.label(quality, 3))))
-        if key not in self.known:
-            self.known[key] = measure(codec, picture, quality)
-            if self.path is not None:
-                with self.path.open("a") as file:
-                    file.write(json.dumps([key, self.known[key]]) + "\n")
-        return self.known[key]
-
-
-def points(found: list[Levels], codecs: Sequence[Codec], kept: Kept, fingerprint: str, weights: str) -> list[Point]:
+def points(
+    found: list[Levels], codecs: Sequence[Codec], kept: Kept[Point], fingerprint: str, weights: str
+) -> list[Point]:
     """A point for each codec and setting: means over the pictures."""
     tell = progress_to_stderr("files")
     done, total = 0, len(found) * sum(len(codec.qualities) for codec in codecs)
@@ -95,7 +79,8 @@ def points(found: list[Levels], codecs: Sequence[Codec], kept: Kept, fingerprint
         for codec in codecs:
             own = weights if codec.name.startswith("imprior") else ""
             for quality in codec.qualities:
-                point = kept.of(codec, picture, quality, fingerprint, number, codec.name, own)
+                names = (fingerprint, number, codec.name, own, codec.label(quality, 3))
+                point = kept.of(partial(measure, codec, picture, quality), *names)
                 measured.setdefault((codec.name, quality), []).append(point)
                 tell(done := done + 1, total)
     megapixels = [picture.size / 3e6 for picture in found]

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from imprior import runs
 
 RESULTS = Path(__file__).parent / "results"
+T = TypeVar("T")
 
 
 def finish(name: str, protocol: dict[str, Any], rows: Sequence[dict[str, Any]], **more: Any) -> None:
@@ -50,6 +51,25 @@ def progress_to_stderr(name: str) -> Callable[[int, int], None]:
         print(f"\r{name}: {done:,} of {total:,}", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return tell
+
+
+class Kept(Generic[T]):
+    """Measurements (values of JSON) by their names, in a file of lines if there is one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self.known: dict[str, T] = dict(json.loads(line) for line in lines)
+
+    def of(self, measure: Callable[[], T], *names: object) -> T:
+        """What was measured under these names, or is now."""
+        key = " | ".join(map(str, names))
+        if key not in self.known:
+            self.known[key] = measure()
+            if self.path is not None:
+                with self.path.open("a") as file:
+                    file.write(json.dumps([key, self.known[key]]) + "\n")
+        return self.known[key]
 
 
 def versions(*packages: str) -> dict[str, str | None]:

@@ -106,15 +106,30 @@ def test_training_may_begin_with_weights_for_other_channels(channels, others):
     if channels == others:
         assert all(torch.equal(p, q) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True))
     strange = {"network.head.weight": torch.zeros(4, 2, 3, 3), "network.tail.bias": torch.zeros(3)}
-    assert all(torch.equal(v, strange[k]) for k, v in ours.converted(strange).items())
+    assert all(torch.equal(ours.converted(strange)[k], v) for k, v in strange.items())
+
+
+def test_training_may_begin_with_weights_of_fewer_blocks():
+    """The blocks that are new add nothing."""
+    theirs, ours = (denoiser.Config((3, 16, 16), UNet((4, 6), blocks)).build() for blocks in ((1, 0), (2, 3)))
+    for p in theirs.parameters():
+        torch.nn.init.normal_(p, std=0.2)
+    ours.load_state_dict(ours.converted(theirs.state_dict()))
+    y = torch.rand(2, 3, 16, 24, generator=rng())
+    torch.testing.assert_close(ours.denoise(y, 0.1), theirs.denoise(y, 0.1))
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        theirs.load_state_dict(theirs.converted(ours.state_dict()))
 
 
 def test_settings_that_make_no_network_are_refused():
     for wrong in (
         lambda: UNet((4,), (1, 1)),
         lambda: UNet((), ()),
+        lambda: UNet((4, 6), (1, 1), back=(1, 1)),
+        lambda: UNet((4, 6), (1, 1), back=(-1,)),
         lambda: UNet((0,), (1,)),
         lambda: UNet((4,), (-1,)),
+        lambda: UNet((4,), (1,), slope=1.0),
     ):
         with pytest.raises(RecipeError):
             wrong()
@@ -149,8 +164,7 @@ def test_the_loss_of_a_denoiser_is_what_is_written_and_least_at_the_true_level()
 
     sigma = torch.tensor([0.1, 0.3], dtype=DOUBLE)
     parts = loss(0.0, sigma, level)
-    weight = 1 / (0.1 * sigma**2 + 1e-3)
-    error = (weight * noise.square().sum((1, 2, 3))).mean()
+    error = 0.5 * noise[0].numel() * (noise.square().mean((1, 2, 3)) + 1e-3).log().mean()
     blocks = noise.square().mean(1).reshape(2, 2, 8, 3, 8).mean((2, 4))
     s = level.detach()
     expected = error + (s + blocks / s.exp()).sum() / 2
@@ -158,7 +172,7 @@ def test_the_loss_of_a_denoiser_is_what_is_written_and_least_at_the_true_level()
     assert torch.equal(loss(0.0, sigma.view(2, 1, 1, 1).expand(2, 1, 16, 24), level).loss, parts.loss)
     best = noise.square().mean().log().requires_grad_()
     (slope,) = torch.autograd.grad(loss(noise, sigma, best).loss, best)
-    assert abs(slope) < 1e-9 and loss(noise, sigma, best).report["error"] < 1e-20
+    assert abs(slope) < 1e-9 and loss(noise, sigma, best).report["psnr_db"] > 119
     with pytest.raises(DataError, match="noisy"):
         Denoising()(Told(0.0, level), Batch(x, None, None, None, torch.arange(2)), rng=rng(), progress=0.0)
 

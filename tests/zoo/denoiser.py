@@ -12,7 +12,7 @@ EXAMPLES = {
         denoiser.Config((3, 8, 8), UNet((6, 8), (1, 1)), estimator=4), ("Denoises", "DenoisesLocally"), (Denoising(),)
     ),
     "denoiser-grey": Example(
-        denoiser.Config((1, 8, 8), UNet((4, 6, 8), (1, 1, 1)), estimator=4),
+        denoiser.Config((1, 8, 8), UNet((4, 6, 8), (1, 1, 1), slope=0.2, back=(2, 0)), estimator=4),
         ("Denoises", "DenoisesLocally"),
         (Denoising(),),
     ),

@@ -75,6 +75,7 @@ class Whole(nn.Module):
 
 def _twin(layer: nn.Module) -> nn.Module:
     if isinstance(layer, Block):
+        assert layer.slope == 0, "whole numbers are cut off at 0, not bent"
         return WholeBlock(layer.first.in_channels)
     if isinstance(layer, nn.Conv2d):
         return WholeConvolution(layer.out_channels, layer.in_channels, layer.kernel_size[0], stride=layer.stride[0])

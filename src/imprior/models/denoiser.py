@@ -68,7 +68,7 @@ class Denoiser(nn.Module):
         self.shape: Shape = (channels, None, None)
         self.largest = config.largest
         self.network = config.network.build(channels + 1, channels)
-        self.estimator = Estimator(channels, config.estimator)
+        self.estimator = Estimator(channels, config.estimator, config.network.slope)
         self.stride = max(config.network.stride, Estimator.stride)
         self.reach = max(config.network.reach, Estimator.reach)
 
@@ -111,12 +111,14 @@ class Denoiser(nn.Module):
         return self.estimator(y).to(y.dtype)  # type: ignore[no-any-return]
 
     def converted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a like denoiser, for this one's number of channels: where training may begin.
+        """Weights of a like denoiser, for this one's channels and blocks: where training may begin.
 
         What is done to each channel becomes the mean over the other's channels, so that a grey denoiser made of one for
-        colour says of a picture what that one says of it with three equal channels.
+        colour says of a picture what that one says of it with three equal channels. Blocks of which the other has fewer
+        begin as fresh ones, which add nothing.
         """
         found, channels = dict(weights), self.config.shape[0]
+        found = {k: v for k, v in self.state_dict().items() if k.startswith(("network.down.", "network.up."))} | found
         for name, planes, dim in (
             ("network.head.weight", 1, 1),
             ("estimator.layers.0.weight", 0, 1),
@@ -142,22 +144,22 @@ class Estimator(nn.Module):
     stride = 8
     reach = 2 + 2 + 4 + 8 + 8  # a 3x3 at half size, one more, one at a quarter, one at an eighth, and the block
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, slope: float) -> None:
         super().__init__()
         self.pad = Pad(self.stride)
         self.layers = nn.Sequential(
             convolution(4 * channels, width, 3),
-            nn.ReLU(),
+            nn.LeakyReLU(slope),
             convolution(width, width, 3, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(slope),
             convolution(width, width, 2, stride=2, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(slope),
             convolution(width, width, 3, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(slope),
             convolution(width, width, 2, stride=2, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(slope),
             convolution(width, width, 3, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(slope),
             convolution(width, 1, 1),
         )
         last = self.layers[-1]

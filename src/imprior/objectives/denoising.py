@@ -1,14 +1,15 @@
-"""Denoising: the squared error at every level of noise alike, and the level itself.
+"""Denoising: the PSNR of what is cleaned, and the level of the noise.
 
-    loss = Σ over pixels of (denoise(y, sigma) - x)² / (0.1 sigma² + floor) + Σ over blocks of (s + m / exp s)
+    loss = ½ · numbers · log(mean of (denoise(y, sigma) - x)² + floor) + Σ over blocks of (s + m / exp s)
 
-m is the mean square of y - x in a block and s its estimated logarithm: twice the Gaussian negative log-likelihood of
-the noise, whose least expectation is at exp s = E[m | y]. The weight makes errors of all levels about equally large (a
-good denoiser leaves about a tenth of the noise's energy), so that no level is learned at the cost of another; the
-minimum for each (y, sigma) is the mean of the clean images whatever the weight.
+The first part is PSNR up to scale and sign: the mean over images of what denoisers are judged by, so that strong and
+weak noise, smooth and busy pictures, white noise and a camera's count alike. (It is also the Gaussian negative
+log-likelihood of each image's errors with their own best variance.) In an image of many pixels the mean square hardly
+depends on the draw of the noise, so the minimum is still at the mean of the clean images behind a noisy one. m is the
+mean square of y - x in a block and s its estimated logarithm: twice the Gaussian negative log-likelihood of the noise,
+whose least expectation is at exp s = E[m | y].
 
-References: Vincent et al. 2008; Zhang et al. 2018, FFDNet; Karras et al. 2022, Elucidating the design space of
-diffusion-based generative models (section 5, weights over levels).
+References: Vincent et al. 2008; Chen et al. 2021, HINet (PSNR as a loss); Zhang et al. 2018, FFDNet.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ class Denoising:
     """Settings of the objective, which is also the objective: call it.
 
     Attributes:
-        floor: mean squared error, on the [0, 1] scale, below which an error counts for little.
+        floor: mean squared error of an image, on the [0, 1] scale, below which less of it counts for little.
     """
 
-    floor: float = 1e-4
+    floor: float = 1e-5
 
     def __post_init__(self) -> None:
         if not self.floor > 0:
@@ -60,8 +61,8 @@ class Denoising:
             player: not used; this objective has one.
 
         Returns:
-            Report: `error`, the weighted squared error per number; `level`, the root mean square of the relative error
-            of estimated sigmas of blocks, as a logarithm.
+            Report: `psnr_db`, unclipped, mean over images; `level`, the root mean square of the relative error of
+            estimated sigmas of blocks, as a logarithm.
 
         Raises:
             DataError: nothing was corrupted.
@@ -69,12 +70,13 @@ class Denoising:
         y, sigma = batch.corrupted, batch.sigma
         if y is None or sigma is None:
             raise DataError("a denoiser is trained on noisy images: set data.corruption.kind")
-        weight = 1 / (0.1 * sigma.view(len(y), 1, *(sigma.shape[2:] or (1, 1))).square() + self.floor)
-        error = (weight * (model.denoise(y, sigma) - batch.x).square()).sum() / len(y)
+        error = (model.denoise(y, sigma) - batch.x).square().mean((1, 2, 3))
+        cleaned = 0.5 * y[0].numel() * (error + self.floor).log().mean()
         height, width = (-(-side // model.stride) * model.stride - side for side in y.shape[2:])
         square = F.pad((y - batch.x).square().mean(1, keepdim=True), (0, width, 0, height), mode="replicate")
         found = F.avg_pool2d(square, model.stride).clamp_min(1e-7)
         estimated = model.log_variance(y)
         level = (estimated + found * torch.exp(-estimated)).sum() / len(y)
         off = 0.5 * (estimated.detach() - found.log())
-        return Parts(error + level, {"error": error.detach() / y[0].numel(), "level": off.square().mean().sqrt()})
+        decibels = -10 * (error.detach() + 1e-12).log10().mean()
+        return Parts(cleaned + level, {"psnr_db": decibels, "level": off.square().mean().sqrt()})
