@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from imprior.errors import RunError
+from imprior.errors import RecipeError, RunError
 from imprior.exact.arithmetic import LARGEST, accumulation_bound, rescale, whole_convolution
 from imprior.exact.layers import STREAM, WholeConvolution
 from imprior.exact.network import FRACTION, Whole, to_real, to_whole
@@ -71,11 +71,11 @@ def test_a_convolution_that_transforms_is_found_out(monkeypatch):
     assert torch.equal(whole_convolution(x, weight, bias, padding=1), right)
 
 
-def a_network():
+def a_network(slope=0.125):
     torch.manual_seed(0)
     network = nn.Sequential(
         convolution(6, 16, 1),
-        *stage(16, 2),
+        *stage(16, 2, slope),
         doubling(16, 12),
         nn.ReLU(),
         *stage(12, 1),
@@ -107,6 +107,12 @@ def test_a_network_in_whole_numbers_is_near_the_float_one():
     with torch.no_grad():
         wanted, found = network(x), to_real(twin(to_whole(x)))
     assert (found - wanted).square().mean() < 2e-3 * wanted.square().mean()  # 27 dB after ten layers
+
+
+def test_slopes_that_whole_numbers_do_not_have_are_refused():
+    for slope in (0.1, 1.0, 2.0**-12):
+        with pytest.raises(RecipeError, match="power of two"):
+            Whole(a_network(slope))
 
 
 def test_it_gives_whole_numbers_the_same_in_any_format_and_tile():

@@ -11,12 +11,13 @@ below 2^24, by the weights' own bound.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from imprior.errors import RunError
+from imprior.errors import RecipeError, RunError
 from imprior.exact.arithmetic import LARGEST, accumulation_bound, power, times, whole_convolution
 
 WEIGHT = 127  # largest weight: 8 bits with the sign
@@ -139,13 +140,24 @@ class WholeConvolution(nn.Module):
 
 
 class WholeBlock(nn.Module):
-    """h + second(relu(first(h))), within ±2^20: the whole-number form of `nn.unet.Block`."""
+    """h + second(act(first(h))), within ±2^20: the whole-number form of `nn.unet.Block`.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: of the grid.
+        slope: of the activation below zero: 0, or a power of two below 1.
+    """
+
+    def __init__(self, channels: int, slope: float = 0.0) -> None:
         super().__init__()
+        mantissa, places = math.frexp(slope)
+        if slope and (mantissa != 0.5 or not -10 < places <= 0):
+            raise RecipeError(f"in whole numbers a slope is a power of two, such as 0.125, not {slope:g}")
+        self.places = 1 - places if slope else None
         self.first = WholeConvolution(channels, channels, 3)
         self.second = WholeConvolution(channels, channels, 3)
 
     def forward(self, h: Tensor) -> Tensor:
         """[N, c, h, w] -> the same."""
-        return (h + self.second(self.first(h).relu_())).clamp_(-STREAM, STREAM)  # type: ignore[no-any-return]
+        inner: Tensor = self.first(h)
+        bent = inner.relu_() if self.places is None else torch.maximum(inner, times(inner, power(self.places, inner)))
+        return (h + self.second(bent)).clamp_(-STREAM, STREAM)  # type: ignore[no-any-return]

@@ -54,7 +54,7 @@ class Whole(nn.Module):
         for float_layer, layer in zip(network, self.layers, strict=True):
             if isinstance(layer, WholeBlock):
                 assert isinstance(float_layer, Block)
-                inside = [float_layer.first(h).relu() for h in grids]
+                inside = [float_layer.inside(h) for h in grids]
                 _take(layer.first, float_layer.first, grids, FRACTION, MIDDLE)
                 _take(layer.second, float_layer.second, inside, MIDDLE, FRACTION)
             elif isinstance(layer, WholeConvolution):
@@ -75,8 +75,7 @@ class Whole(nn.Module):
 
 def _twin(layer: nn.Module) -> nn.Module:
     if isinstance(layer, Block):
-        assert layer.slope == 0, "whole numbers are cut off at 0, not bent"
-        return WholeBlock(layer.first.in_channels)
+        return WholeBlock(layer.first.in_channels, layer.slope)
     if isinstance(layer, nn.Conv2d):
         return WholeConvolution(layer.out_channels, layer.in_channels, layer.kernel_size[0], stride=layer.stride[0])
     if isinstance(layer, nn.ConvTranspose2d):

@@ -46,6 +46,7 @@ class Transforms:
         analysis_blocks: residual blocks at each.
         synthesis: channels at 1/16, 1/8 and 1/4, on the way back.
         synthesis_blocks: residual blocks at each.
+        slope: of the activations below zero; 0 is a plain ReLU, else a power of two (for the sake of whole numbers).
     """
 
     units: int = 448
@@ -53,6 +54,7 @@ class Transforms:
     analysis_blocks: tuple[int, int] = (3, 2)
     synthesis: tuple[int, int, int] = (192, 128, 48)
     synthesis_blocks: tuple[int, int, int] = (2, 2, 2)
+    slope: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.units, *self.analysis, *self.synthesis) < 1:
@@ -77,9 +79,9 @@ class Analysis(nn.Module):
         self.deep = nn.Sequential(
             nn.PixelUnshuffle(8),
             convolution(channels * 64, fine, 3, gain=2**0.5),
-            *stage(fine, settings.analysis_blocks[0]),
+            *stage(fine, settings.analysis_blocks[0], settings.slope),
             convolution(fine, coarse, 2, stride=2),
-            *stage(coarse, settings.analysis_blocks[1]),
+            *stage(coarse, settings.analysis_blocks[1], settings.slope),
             convolution(coarse, settings.units, 1, gain=0.0),
         )
 
@@ -99,11 +101,11 @@ class Synthesis(nn.Module):
         self.change = nn.Parameter(torch.zeros(channels * BLOCK**2, settings.units, 1, 1))
         self.deep = nn.Sequential(
             convolution(settings.units, coarse, 1),
-            *stage(coarse, blocks[0]),
+            *stage(coarse, blocks[0], settings.slope),
             doubling(coarse, middle),
-            *stage(middle, blocks[1]),
+            *stage(middle, blocks[1], settings.slope),
             doubling(middle, fine),
-            *stage(fine, blocks[2]),
+            *stage(fine, blocks[2], settings.slope),
             convolution(fine, channels * 16, 3, gain=0.0),
             nn.PixelShuffle(4),
         )
