@@ -17,7 +17,7 @@ recipe = Recipe(
         turn=True,
         corruption=Corruption("photographic", 0.0, 75 / 255),
     ),
-    model=denoiser.Config(network=UNet(channels=(48, 64, 96), blocks=(1, 2, 3))),
+    model=denoiser.Config(network=UNet(channels=(48, 64, 96), blocks=(1, 2, 1), back=(2, 2), slope=0.1)),
     training=Gradient(
         objective=Denoising(),
         # In short trainings on as many images the loss was far lower than with AdamW.
