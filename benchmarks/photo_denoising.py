@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--colour-model", default="photo-denoiser", help="embedded name or run folder")
     parser.add_argument("--sigmas", nargs="+", type=float, default=[15, 25, 50], help="8-bit scale [15 25 50]")
     parser.add_argument("--peers", nargs="*", default=["bm3d", *photos.BY_NAME], help="which [all]")
+    parser.add_argument("--bm3d-on", nargs="*", metavar="NAME", help="sets that BM3D has time for [all]")
     parser.add_argument("--noise-level", action="store_true", help="judge the estimates of sigma instead")
     parser.add_argument("--limit", type=int, help="only so many pictures of each set")
     parser.add_argument("--keep", type=Path, metavar="FILE", help="what peers did, to go on from (.jsonl)")
@@ -141,7 +142,9 @@ def main() -> None:
         if asked.noise_level:
             rows += levels(name, found, models[channels], names[channels], asked.seed)
         else:
+            left_out = {"BM3D"} if asked.bm3d_on is not None and name not in asked.bm3d_on else set()
             methods = {names[channels]: photos.ours(models[channels])} | peers
+            methods = {method: clean for method, clean in methods.items() if method not in left_out}
             rows += told(name, found, methods, names[channels], asked.sigmas, asked.seed, kept)
         print(name, file=sys.stderr)
     protocol = {
