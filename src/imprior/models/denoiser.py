@@ -6,7 +6,7 @@
 It is a denoising autoencoder without a bottleneck of its own: what it has learned is where the mean of the clean images
 behind a noisy one lies, so y + sigma² times the gradient of the log-density of noisy images (Tweedie). The same weights
 serve as a prior for other restorations (plug-and-play). Where sigma is 0 a pixel comes back as it is. In use it
-computes in bfloat16 on processors that do so natively, about twice as fast (benchmarks/denoise_speed.py).
+computes in bfloat16 on processors that do so natively, more than twice as fast (benchmarks/denoise_speed.py).
 
 References: Vincent et al. 2008 (denoising autoencoders); Zhang et al. 2018, FFDNet (the map of sigma, space to depth);
 Zhang et al. 2021, DRUNet (a U-Net told sigma); Miyasawa 1961, An empirical Bayes estimator (eq. for the mean).
