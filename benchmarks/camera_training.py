@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     asked = parser.parse_intermixed_args()
 
-    white = photo_denoising.sets([asked.colour], 3, None)
+    ((called, (_, found)),) = photo_denoising.sets([asked.colour], 3, None).items()
     scenes = photos.load(asked.camera, 3, crop=asked.crop)
     rows: list[dict[str, Any]] = []
     for name, kind in TRAININGS.items():
@@ -44,10 +44,8 @@ def main() -> None:
         recipe = recipes.find("photo-denoiser").with_overrides([*settings, *asked.settings])
         run = fit.train(recipe, asked.source, asked.out / kind, init=asked.init, resume=True)
         clean = photos.ours(opening.model(str(run.path)).model)
-        row: dict[str, Any] = {"trained_on": name}
-        for called, (_, found) in white.items():
-            (measured,) = photo_denoising.told(called, found, {name: clean}, "", [15, 25, 50], asked.seed, Kept(None))
-            row |= {key: value for key, value in measured.items() if key.startswith("db ")}
+        (measured,) = photo_denoising.told(called, found, {name: clean}, "", [15, 25, 50], asked.seed, Kept(None))
+        row = {"trained_on": name} | {key: value for key, value in measured.items() if key.startswith("db ")}
         tell, values = progress_to_stderr(f"{name}, camera noise"), []
         for place, x in enumerate(scenes.pictures):
             y = camera_noise.taken(x, asked.seed, place)
@@ -59,7 +57,7 @@ def main() -> None:
         "images": asked.images,
         "rate": asked.rate,
         "settings": asked.settings,
-        "white": {name: found.fingerprint for name, (_, found) in white.items()},
+        "white": {called: found.fingerprint},
         "cameras": scenes.fingerprint,
         "crop": asked.crop,
         "seed": asked.seed,

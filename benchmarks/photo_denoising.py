@@ -142,9 +142,9 @@ def main() -> None:
         if asked.noise_level:
             rows += levels(name, found, models[channels], names[channels], asked.seed)
         else:
-            left_out = {"BM3D"} if asked.bm3d_on is not None and name not in asked.bm3d_on else set()
-            methods = {names[channels]: photos.ours(models[channels])} | peers
-            methods = {method: clean for method, clean in methods.items() if method not in left_out}
+            slow = {"BM3D"} if asked.bm3d_on is not None and name not in asked.bm3d_on else set()
+            chosen = {method: clean for method, clean in peers.items() if method not in slow}
+            methods = {names[channels]: photos.ours(models[channels])} | chosen
             rows += told(name, found, methods, names[channels], asked.sigmas, asked.seed, kept)
         print(name, file=sys.stderr)
     protocol = {

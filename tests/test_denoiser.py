@@ -11,7 +11,7 @@ from imprior.data.corrupt import corrupt
 from imprior.data.settings import Corruption
 from imprior.errors import DataError, RecipeError
 from imprior.models import denoiser
-from imprior.nn.unet import UNet
+from imprior.nn.unet import Block, UNet
 from imprior.objectives.denoising import Denoising
 from imprior.parts import Batch
 from zoo import EXAMPLES, build
@@ -119,6 +119,15 @@ def test_training_may_begin_with_weights_of_fewer_blocks():
     torch.testing.assert_close(ours.denoise(y, 0.1), theirs.denoise(y, 0.1))
     with pytest.raises(RuntimeError, match="Unexpected"):
         theirs.load_state_dict(theirs.converted(ours.state_dict()))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.1])
+def test_units_below_zero_go_on_learning_if_there_is_a_slope(slope):
+    block = Block(4, slope)
+    torch.nn.init.constant_(block.first.bias, -100.0)
+    torch.nn.init.normal_(block.second.weight)
+    block(torch.rand(1, 4, 6, 6, generator=rng())).sum().backward()
+    assert bool(block.first.weight.grad.any()) == (slope > 0)
 
 
 def test_settings_that_make_no_network_are_refused():

@@ -296,7 +296,7 @@ class Calibrates(Model, Protocol):
 
 @runtime_checkable
 class Converts(Model, Protocol):
-    """Can begin with weights of a model like it that is for other images."""
+    """Can begin with weights of a model like it that is for other images, or smaller."""
 
     def converted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weights by name, of such a model or of one of its own kind, as this model's."""
