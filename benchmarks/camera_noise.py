@@ -55,7 +55,8 @@ def main() -> None:
 
     clean = photos.load(asked.source, 3, limit=asked.limit, crop=asked.crop)
     ours, peers = photos.ours(opening.model(asked.model).model), photos.peers(*asked.peers)
-    kept = Kept[float](asked.keep)
+    measured_by = versions("scikit-image", "bm3d")
+    kept = Kept[float](asked.keep, measured_by)
     found: dict[str, list[float]] = {}
     sigmas: list[float] = []
     tell = progress_to_stderr("camera noise")
@@ -98,7 +99,7 @@ def main() -> None:
         "sigma_of_pictures": f"{min(sigmas):.1f} to {max(sigmas):.1f}, mean {np.mean(sigmas):.1f}",
         "best_sigma_among": ", ".join(f"{factor:g}" for factor in FACTORS) + " times the true one",
         "gain_over": best,
-        "versions": versions("scikit-image", "bm3d"),
+        "versions": measured_by,
     }
     finish("camera_noise", protocol, rows)
 

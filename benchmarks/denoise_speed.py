@@ -18,8 +18,10 @@ import numpy as np
 import photos
 import torch
 from show import finish, versions
+from torch.utils.flop_counter import FlopCounterMode
 
 from imprior import face, opening, runs
+from imprior.promises import DenoisesLocally
 from imprior.tasks.protocol import evaluating
 
 
@@ -39,6 +41,16 @@ def fastest(work: Callable[[], Any], turns: int) -> tuple[float, Any]:
         result = work()
         seconds = min(seconds, time.perf_counter() - started)
     return seconds, result
+
+
+def multiplications(model: Any, batch: torch.Tensor) -> dict[str, float]:
+    """Of layers, for each pixel, thousands: when sigma is told, and those that its estimate takes besides."""
+    counts = []
+    for work in (lambda: model.denoise(batch, 0.1), lambda: model.noise(batch)):
+        with FlopCounterMode(display=False) as counter, evaluating(model):
+            work()
+        counts.append(counter.get_total_flops() / 2 / batch[:, 0].numel() / 1000)
+    return dict(zip(("told", "estimate"), counts, strict=True))
 
 
 def main() -> None:
@@ -89,6 +101,8 @@ def main() -> None:
         "parameters": sum(p.numel() for p in model.parameters()) if isinstance(model, torch.nn.Module) else None,
         "versions": versions("scikit-image", "bm3d"),
     }
+    if isinstance(model, DenoisesLocally):
+        protocol["thousand_multiplications_per_pixel"] = multiplications(model, batch)
     finish("denoise_speed", protocol, rows)
 
 

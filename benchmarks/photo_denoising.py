@@ -137,7 +137,8 @@ def main() -> None:
     models = {channels: opening.model(names[channels]).model for channels, _ in every.values()}
     peers = photos.peers(*asked.peers)
     rows: list[dict[str, Any]] = []
-    kept = Kept[list[float]](asked.keep)
+    measured_by = versions("scikit-image", "PyWavelets", "bm3d")
+    kept = Kept[list[float]](asked.keep, measured_by)
     for name, (channels, found) in every.items():
         if asked.noise_level:
             rows += levels(name, found, models[channels], names[channels], asked.seed)
@@ -152,7 +153,7 @@ def main() -> None:
         "fingerprints": {name: found.fingerprint for name, (_, found) in every.items()},
         "noise": "white, added in float to 8 bits, not clipped",
         "seed": asked.seed,
-        "versions": versions("scikit-image", "PyWavelets", "bm3d"),
+        "versions": measured_by,
     }
     if asked.noise_level:
         finish(

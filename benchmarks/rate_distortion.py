@@ -203,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             codec.decode(codec.encode(found[0][:64, :64], codec.qualities[0]), 3)
 
     weights = photo_codecs.hash_of(model)
-    every = points(found, codecs, Kept(asked.keep), fingerprint, weights)
+    kept = Kept[Point](asked.keep, photo_codecs.libraries())
+    every = points(found, codecs, kept, fingerprint, weights)
     of = {codec.name: [p for p in every if p["codec"] == codec.name] for codec in codecs}
     curves = {name: curve(each) for name, each in of.items()}
     print(table(every), end="\n\n")

@@ -4,7 +4,7 @@ import json
 import math
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -54,16 +54,20 @@ def progress_to_stderr(name: str) -> Callable[[int, int], None]:
 
 
 class Kept(Generic[T]):
-    """Measurements (values of JSON) by their names, in a file of lines if there is one."""
+    """Measurements (values of JSON) by their names, in a file of lines if there is one.
 
-    def __init__(self, path: Path | None) -> None:
+    What was measured with other versions of packages than `by` is measured again.
+    """
+
+    def __init__(self, path: Path | None, by: Mapping[str, str | None] | None = None) -> None:
         self.path = path
+        self.by = [f"{package} {version}" for package, version in (by or {}).items()]
         lines = path.read_text().splitlines() if path is not None and path.exists() else []
         self.known: dict[str, T] = dict(json.loads(line) for line in lines)
 
     def of(self, measure: Callable[[], T], *names: object) -> T:
         """What was measured under these names, or is now."""
-        key = " | ".join(map(str, names))
+        key = " | ".join([*self.by, *map(str, names)])
         if key not in self.known:
             self.known[key] = measure()
             if self.path is not None:
