@@ -4,11 +4,12 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from imprior.data.batches import turned
-from imprior.data.camera import _demosaiced, _mosaic, box, camera, to_display, to_light
+from imprior.data.batches import Batches, Images, turned
+from imprior.data.camera import _demosaiced, _mosaic, box, camera, halved_colours, jpeg, to_display, to_light
 from imprior.data.corrupt import corrupt
-from imprior.data.settings import Corruption
+from imprior.data.settings import Corruption, Data
 from imprior.errors import DataError, RecipeError
 from imprior.models import denoiser
 from imprior.nn.unet import Block, UNet
@@ -237,3 +238,33 @@ def test_images_are_turned_by_quarters():
     assert torch.equal(turned(result, -torch.arange(4)), x)
     with pytest.raises(DataError, match="square"):
         turned(torch.rand(1, 1, 3, 4), torch.arange(1))
+
+
+def test_halved_colours_are_those_of_jpeg_files():
+    x = F.interpolate(torch.rand(2, 3, 11, 12, generator=rng()), (32, 48), mode="bilinear")
+    halved = halved_colours(x)
+    file = torch.stack([jpeg(image, 100, subsampled=True) for image in x])
+    assert (halved - file).square().mean() < 0.1 * (x - file).square().mean()
+    weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    inside = ((halved > 0) & (halved < 1)).all(1, keepdim=True)  # elsewhere something was cut off
+    assert torch.allclose(((halved - x) * weights).sum(1, keepdim=True)[inside], torch.zeros(()), atol=1e-6)
+    grey = torch.rand(1, 1, 9, 7, generator=rng()).expand(1, 3, 9, 7)
+    assert torch.allclose(halved_colours(grey), grey, atol=1e-6)
+
+
+def test_a_share_of_training_images_has_halved_colours():
+    pixels = torch.randint(0, 256, (40, 3, 8, 8), dtype=torch.uint8, generator=rng())
+    images = Images(pixels, None, (), "")
+    halved = halved_colours(images.x(slice(None)))
+    for share in (0.0, 0.5, 1.0):
+        batches = Batches(images, Data(halved=share), batch=40, seed=0)
+        x = batches.take(torch.arange(40), rng()).x
+        changed = (x != images.x(slice(None))).flatten(1).any(1)
+        assert abs(changed.float().mean() - share) < 0.3 * min(share, 1 - share) + 1e-6
+        assert torch.equal(x[changed], halved[changed])
+    assert torch.equal(
+        Batches(images, Data(halved=1.0), batch=40, seed=0, train=False).take(torch.arange(40), rng()).x,
+        images.x(slice(None)),
+    )  # judged on pictures as they are
+    with pytest.raises(RecipeError, match="halved"):
+        Data(halved=1.5)

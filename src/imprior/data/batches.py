@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from imprior.data.camera import halved_colours
 from imprior.data.corrupt import corrupt
 from imprior.data.settings import Data
 from imprior.errors import DataError
@@ -140,6 +141,9 @@ class Batches:
             x = torch.where(mirrored, x.flip(-1), x)
         if self.data.turn and self.train:
             x = turned(x, torch.randint(4, (len(index),), generator=rng))
+        if self.data.halved and self.train and x.shape[1] == 3:
+            chosen = torch.rand(len(index), 1, 1, 1, generator=rng) < self.data.halved
+            x = torch.where(chosen, halved_colours(x), x)
         if self.data.binarize:
             x = binarize(x, rng)
         if self.data.dequantise:

@@ -60,6 +60,20 @@ def jpeg(image: Tensor, quality: int, subsampled: bool = False) -> Tensor:
     return torch.from_numpy(again).permute(2, 0, 1).to(image.dtype) / 255
 
 
+def halved_colours(x: Tensor) -> Tensor:
+    """Colour pictures as JPEG files with halved colours (4:2:0) show them: [N, 3, H, W] in [0, 1] -> the same.
+
+    Brightness stays; differences of red and blue from it become means of 2x2 pixels, which are interpolated again as
+    decoders do (ITU-T T.871; nothing is rounded or quantised).
+    """
+    height, width = x.shape[2:]
+    brightness = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    coarse = F.avg_pool2d(x[:, ::2] - brightness, 2, ceil_mode=True)
+    red, blue = F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width].split(1, 1)
+    green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]  # so that brightness is what it was
+    return (brightness + torch.cat([red, green, blue], 1)).clamp(0, 1)
+
+
 def _noise(x: Tensor, scale: float, rng: torch.Generator) -> Tensor:
     """What the noise of a sensor becomes in developed pictures x [N, 3, H, W] that were taken at `scale`."""
     n, _, height, width = x.shape
