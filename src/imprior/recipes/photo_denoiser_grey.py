@@ -2,4 +2,4 @@
 
 from imprior.recipes import photo_denoiser
 
-recipe = photo_denoiser.recipe.variant("photo-denoiser-grey", "data.channels=1", "model.network.blocks=1,2,2")
+recipe = photo_denoiser.recipe.variant("photo-denoiser-grey", "data.channels=1")
