@@ -69,7 +69,8 @@ def halved_colours(x: Tensor) -> Tensor:
     height, width = x.shape[2:]
     brightness = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     coarse = F.avg_pool2d(x[:, ::2] - brightness, 2, ceil_mode=True)
-    red, blue = F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width].split(1, 1)
+    fine = F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
+    red, blue = fine[:, :1], fine[:, 1:]
     green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]  # so that brightness is what it was
     return (brightness + torch.cat([red, green, blue], 1)).clamp(0, 1)
 
