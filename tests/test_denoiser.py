@@ -257,14 +257,14 @@ def test_a_share_of_training_images_has_halved_colours():
     images = Images(pixels, None, (), "")
     halved = halved_colours(images.x(slice(None)))
     for share in (0.0, 0.5, 1.0):
-        batches = Batches(images, Data(halved=share), batch=40, seed=0)
+        batches = Batches(images, Data(halved_colours=share), batch=40, seed=0)
         x = batches.take(torch.arange(40), rng()).x
         changed = (x != images.x(slice(None))).flatten(1).any(1)
         assert abs(changed.float().mean() - share) < 0.3 * min(share, 1 - share) + 1e-6
         assert torch.equal(x[changed], halved[changed])
     assert torch.equal(
-        Batches(images, Data(halved=1.0), batch=40, seed=0, train=False).take(torch.arange(40), rng()).x,
+        Batches(images, Data(halved_colours=1.0), batch=40, seed=0, train=False).take(torch.arange(40), rng()).x,
         images.x(slice(None)),
     )  # judged on pictures as they are
-    with pytest.raises(RecipeError, match="halved"):
-        Data(halved=1.5)
+    with pytest.raises(RecipeError, match="halved_colours"):
+        Data(halved_colours=1.5)

@@ -141,8 +141,8 @@ class Batches:
             x = torch.where(mirrored, x.flip(-1), x)
         if self.data.turn and self.train:
             x = turned(x, torch.randint(4, (len(index),), generator=rng))
-        if self.data.halved and self.train and x.shape[1] == 3:
-            chosen = torch.rand(len(index), 1, 1, 1, generator=rng) < self.data.halved
+        if self.data.halved_colours and self.train and x.shape[1] == 3:
+            chosen = torch.rand(len(index), 1, 1, 1, generator=rng) < self.data.halved_colours
             x = torch.where(chosen, halved_colours(x), x)
         if self.data.binarize:
             x = binarize(x, rng)

@@ -39,7 +39,7 @@ def camera(x: Tensor, rng: torch.Generator) -> Tensor:
     scale = 1.0 + float(torch.rand((), generator=rng)) if torch.rand((), generator=rng) < 0.7 else 1.0
     noise = _noise(x.expand(n, 3, *x.shape[2:]), scale, rng)
     if channels == 1:
-        noise = (noise * noise.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        noise = _brightness(noise)
     sharpening = 0.7 * torch.rand(n, 1, 1, 1, generator=rng)
     y = x + noise + sharpening * (noise - box(noise, 1))
     raw = torch.rand(n, generator=rng) < 0.3  # developed, but not compressed
@@ -67,12 +67,17 @@ def halved_colours(x: Tensor) -> Tensor:
     decoders do (ITU-T T.871; nothing is rounded or quantised).
     """
     height, width = x.shape[2:]
-    brightness = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    brightness = _brightness(x)
     coarse = F.avg_pool2d(x[:, ::2] - brightness, 2, ceil_mode=True)
     fine = F.interpolate(coarse, scale_factor=2, mode="bilinear")[..., :height, :width]
     red, blue = fine[:, :1], fine[:, 1:]
     green = -(LUMA[0] * red + LUMA[2] * blue) / LUMA[1]  # so that brightness is what it was
     return (brightness + torch.cat([red, green, blue], 1)).clamp(0, 1)
+
+
+def _brightness(x: Tensor) -> Tensor:
+    """[N, 3, H, W] -> [N, 1, H, W]."""
+    return (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def _noise(x: Tensor, scale: float, rng: torch.Generator) -> Tensor:

@@ -43,8 +43,8 @@ class Data:
         scales: with `crop`, images are also prepared at these scales (1 = full size), so that crops show more.
         flip: mirror half of the training images left to right.
         turn: turn training images by a random number of quarters (square images or crops).
-        halved: share of the training images, in colour, whose colours are brought to half the resolution, as most JPEG
-            files have them; brightness stays.
+        halved_colours: share of the training images, in colour, whose colours are brought to half the resolution, as
+            most JPEG files have them; brightness stays.
         binarize: pixels become 0 or 1, drawn afresh at every presentation with the grey level as probability.
         dequantise: 8-bit levels k become continuous, (k + u) / 256 with a fresh u in [0, 1) at every presentation: what
             densities are judged on.
@@ -59,7 +59,7 @@ class Data:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     turn: bool = False
-    halved: float = 0.0
+    halved_colours: float = 0.0
     binarize: bool = False
     dequantise: bool = False
     validation: float = 0.1
@@ -77,7 +77,7 @@ class Data:
             raise RecipeError("data.binarize and data.dequantise exclude each other")
         if not 0 <= self.validation < 1:
             raise RecipeError(f"validation is a fraction from 0 to below 1, not {self.validation}")
-        if not 0 <= self.halved <= 1:
-            raise RecipeError(f"halved is a share from 0 to 1, not {self.halved}")
+        if not 0 <= self.halved_colours <= 1:
+            raise RecipeError(f"halved_colours is a share from 0 to 1, not {self.halved_colours}")
         if not self.scales or not all(0 < s <= 1 for s in self.scales):
             raise RecipeError(f"scales are fractions above 0 and at most 1, not {self.scales}")

@@ -15,7 +15,7 @@ recipe = Recipe(
         scales=(1.0, 0.6, 0.35),  # whole pictures of test sets are small, so finer than photographs
         flip=True,
         turn=True,
-        halved=0.5,  # as in most files; the photographs to train on are shrunk, with colours as fine as all else
+        halved_colours=0.5,  # as in most files; the photographs to train on are shrunk, so theirs are fine
         corruption=Corruption("photographic", 0.0, 75 / 255),
     ),
     model=denoiser.Config(network=UNet(channels=(48, 64, 96), blocks=(1, 2, 1), back=(2, 2), slope=0.1)),
