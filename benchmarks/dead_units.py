@@ -1,12 +1,17 @@
 """Units that are never above zero: of each residual block of a photo model, whatever the picture, noise or quality.
 
     python benchmarks/dead_units.py val.tar --models photo-denoiser photo-codec
+    python benchmarks/dead_units.py train.tar --models runs/codec --revive runs/revived        for train --init
 
 Counted at the activation inside each block, on the centres of the pictures. A plain ReLU that is dead learns no more
-and computes nothing; a leaky one still passes a part of what is below zero.
+and computes nothing; a leaky one still passes a part of what is below zero. `rare` ones are above zero, but in less
+than one place of a hundred. --revive leaves a run like that of the one model, in which dead and rare units begin anew:
+fresh weights lead to them and none from them, so that training finds a use for them.
 """
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import photos
@@ -14,46 +19,76 @@ import torch
 from show import finish
 from torch import Tensor, nn
 
-from imprior import opening
+from imprior import loading, opening, recipes, runs
 from imprior.models.codec import LEVELS, PhotoCodec
 from imprior.nn.unet import Block
 
+RARE = 0.01
 
-def main() -> None:
+
+def blocks(model: nn.Module) -> dict[str, Block]:
+    return {name: block for name, block in model.named_modules() if isinstance(block, Block)}
+
+
+@torch.no_grad()
+def activity(model: Any, pictures: photos.Pictures) -> dict[str, Tensor]:
+    """Of each block, the share of the places in which each unit is above zero."""
+    shares: dict[str, list[Tensor]] = {name: [] for name in blocks(model)}
+
+    def look(name: str) -> Any:
+        return lambda _, __, inner: shares[name].append((inner > 0).double().mean((0, 2, 3)))
+
+    hooks = [block.first.register_forward_hook(look(name)) for name, block in blocks(model).items()]
+    for place, x in enumerate(pictures.pictures):
+        if isinstance(model, PhotoCodec):
+            for level in (0.0, (LEVELS - 1) / 2, LEVELS - 1.0):
+                model.transmit(photos.as_batch(x), torch.full((1,), level), None)
+        else:
+            for sigma in (2.0, 15.0, 50.0):
+                model.denoise(photos.as_batch(photos.noisy(x, sigma, 0, place)), sigma / 255)
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.stack(found).mean(0) for name, found in shares.items()}
+
+
+def revive(run: runs.Run, shares: dict[str, Tensor], out: Path) -> None:
+    """A run folder with the weights of `run`, in which seldom active units begin anew."""
+    weights = runs.read_tensors(run.weights_file)[0]
+    fresh = loading.build(recipes.read(run.read("recipe.json"))).state_dict()
+    for name, share in shares.items():
+        idle = share < RARE
+        for part in ("first.weight", "first.bias"):
+            weights[f"{name}.{part}"][idle] = fresh[f"{name}.{part}"][idle]
+        weights[f"{name}.second.weight"][:, idle] = 0
+    revived = runs.Run(out)
+    for file in ("recipe.json", "card.json"):
+        revived.write(file, run.read(file))
+    runs.write_tensors(revived.weights_file, weights, {})
+
+
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SRC", help="photographs")
     parser.add_argument("--models", nargs="+", default=["photo-denoiser", "photo-codec"], help="names or run folders")
     parser.add_argument("--crop", type=int, default=256, help="at most so many pixels a side [256]")
     parser.add_argument("--limit", type=int, help="only so many pictures")
-    asked = parser.parse_args()
+    parser.add_argument("--revive", type=Path, metavar="OUT", help="leave a run there; no figures")
+    asked = parser.parse_args(argv)
+    if asked.revive and len(asked.models) != 1:
+        parser.error("--revive is for one model")
 
     rows: list[dict[str, Any]] = []
     for name in asked.models:
         model: Any = opening.model(name).model
         found = photos.load(asked.source, model.shape[0], crop=asked.crop, limit=asked.limit)
-        blocks = {called: block for called, block in model.named_modules() if isinstance(block, Block)}
-        seen = {called: torch.zeros(block.first.out_channels, dtype=torch.bool) for called, block in blocks.items()}
-
-        def look(called: str, seen: dict[str, Tensor] = seen) -> Any:
-            def hook(_: nn.Module, __: Any, inner: Tensor) -> None:
-                seen[called] |= (inner > 0).any(0).flatten(1).any(1)
-
-            return hook
-
-        for called, block in blocks.items():
-            block.first.register_forward_hook(look(called))
-        with torch.no_grad():
-            for place, x in enumerate(found.pictures):
-                if isinstance(model, PhotoCodec):
-                    for level in (0.0, (LEVELS - 1) / 2, LEVELS - 1.0):
-                        model.transmit(photos.as_batch(x), torch.full((1,), level), None)
-                else:
-                    for sigma in (2.0, 15.0, 50.0):
-                        model.denoise(photos.as_batch(photos.noisy(x, sigma, 0, place)), sigma / 255)
+        shares = activity(model, found)
+        if asked.revive:
+            revive(runs.find(name), shares, asked.revive)
+            return
         rows += [
-            {"model": name, "block": called, "units": len(alive), "dead": int((~alive).sum())}
-            | {"slope": blocks[called].slope}
-            for called, alive in seen.items()
+            {"model": name, "block": called, "units": len(share), "dead": int((share == 0).sum())}
+            | {"rare": int(((share > 0) & (share < RARE)).sum()), "slope": blocks(model)[called].slope}
+            for called, share in shares.items()
         ]
     finish("dead_units", {"fingerprint": found.fingerprint, "pictures": len(found.pictures), "crop": asked.crop}, rows)
 

@@ -23,6 +23,7 @@ import codec_memory
 import codec_pictures
 import codec_seams
 import codec_speed
+import dead_units
 import drawn_pictures
 import photo_codecs
 import rate_distortion
@@ -178,3 +179,23 @@ def test_what_the_encoder_gains(folder, source, results):
     assert rows["caution 2"]["gain_percent"] == 0  # what effort 0 does
     assert rows["2 steps"]["gain_percent"] >= 0 and rows["2 steps"]["seconds_per_megapixel"] > 0
     assert abs(rows["float"]["gain_percent"]) < 20
+
+
+def test_dead_units_are_found_and_begin_anew(folder, source, results, tmp_path):
+    run = runs.Run(tmp_path / "dead")
+    for name in ("recipe.json", "card.json"):
+        run.write(name, runs.Run(Path(folder)).read(name))
+    weights = runs.read_tensors(runs.Run(Path(folder)).weights_file)[0]
+    block = next(name for name in weights if name.startswith("analysis.") and name.endswith(".second.weight"))
+    block = block.removesuffix(".second.weight")
+    weights[f"{block}.first.bias"][0] = -1e6
+    weights[f"{block}.second.weight"][:, 0] = 1.0
+    runs.write_tensors(run.weights_file, weights, {})
+    dead_units.main([source, "--models", str(run.path), "--crop", "128"])
+    rows = {row["block"]: row for row in json.loads((results / "dead_units.json").read_text())["rows"]}
+    assert rows[block]["dead"] >= 1
+
+    dead_units.main([source, "--models", str(run.path), "--crop", "128", "--revive", str(tmp_path / "revived")])
+    revived = runs.read_tensors(runs.Run(tmp_path / "revived").weights_file)[0]
+    assert revived[f"{block}.first.bias"][0].abs() < 1 and not revived[f"{block}.second.weight"][:, 0].any()
+    assert set(revived) == set(weights)
