@@ -1,16 +1,17 @@
-"""Units that are never above zero: of each residual block of a photo model, whatever the picture, noise or quality.
+"""Units that are never above zero: of each layer of a photo model's networks, whatever the picture, noise or quality.
 
     python benchmarks/dead_units.py val.tar --models photo-denoiser photo-codec
     python benchmarks/dead_units.py train.tar --models runs/codec --revive runs/revived        for train --init
 
-Counted at the activation inside each block, on the centres of the pictures. A plain ReLU that is dead learns no more
-and computes nothing; a leaky one still passes a part of what is below zero. `rare` ones are above zero, but in less
-than one place of a hundred. --revive leaves a run like that of the one model, in which dead and rare units begin anew:
-fresh weights lead to them and none from them, so that training finds a use for them.
+Counted at the activations inside residual blocks and between layers, on the centres of the pictures. A plain ReLU that
+is dead learns no more and computes nothing; a leaky one still passes a part of what is below zero. `rare` ones are
+above zero, but in less than one place of a hundred. --revive leaves a run like that of the one model, in which dead and
+rare units begin anew: fresh weights lead to them and none from them, so that training finds a use for them.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,38 @@ from imprior.nn.unet import Block
 RARE = 0.01
 
 
-def blocks(model: nn.Module) -> dict[str, Block]:
-    return {name: block for name, block in model.named_modules() if isinstance(block, Block)}
+@dataclass(frozen=True)
+class Rectified:
+    """Units between two layers: what `first` gives goes through a rectifier of this slope to `second`."""
+
+    first: nn.Module
+    second: nn.Module
+    slope: float
+
+
+def rectified(model: nn.Module) -> dict[str, Rectified]:
+    """Of all residual blocks, and of all networks of layers one after another."""
+    found = {}
+    for name, module in model.named_modules():
+        if isinstance(module, Block):
+            found[name] = Rectified(module.first, module.second, module.slope)
+        elif isinstance(module, nn.Sequential):
+            layers = list(module)
+            for place, act in enumerate(layers[:-1]):
+                if isinstance(act, nn.LeakyReLU):
+                    found[f"{name}.{place - 1}"] = Rectified(layers[place - 1], layers[place + 1], act.negative_slope)
+    return {name: units for name, units in found.items() if not name.startswith(("whole.", "estimator."))}
 
 
 @torch.no_grad()
 def activity(model: Any, pictures: photos.Pictures) -> dict[str, Tensor]:
-    """Of each block, the share of the places in which each unit is above zero."""
-    shares: dict[str, list[Tensor]] = {name: [] for name in blocks(model)}
+    """The share of the places in which each unit is above zero."""
+    shares: dict[str, list[Tensor]] = {name: [] for name in rectified(model)}
 
     def look(name: str) -> Any:
         return lambda _, __, inner: shares[name].append((inner > 0).double().mean((0, 2, 3)))
 
-    hooks = [block.first.register_forward_hook(look(name)) for name, block in blocks(model).items()]
+    hooks = [units.first.register_forward_hook(look(name)) for name, units in rectified(model).items()]
     for place, x in enumerate(pictures.pictures):
         if isinstance(model, PhotoCodec):
             for level in (0.0, (LEVELS - 1) / 2, LEVELS - 1.0):
@@ -51,19 +71,33 @@ def activity(model: Any, pictures: photos.Pictures) -> dict[str, Tensor]:
     return {name: torch.stack(found).mean(0) for name, found in shares.items()}
 
 
+@torch.no_grad()
 def revive(run: runs.Run, shares: dict[str, Tensor], out: Path) -> None:
     """A run folder with the weights of `run`, in which seldom active units begin anew."""
+    recipe = recipes.read(run.read("recipe.json"))
     weights = runs.read_tensors(run.weights_file)[0]
-    fresh = loading.build(recipes.read(run.read("recipe.json"))).state_dict()
+    model, fresh = loading.build(recipe), loading.build(recipe)
+    model.load_state_dict(weights, strict=False)
     for name, share in shares.items():
-        idle = share < RARE
-        for part in ("first.weight", "first.bias"):
-            weights[f"{name}.{part}"][idle] = fresh[f"{name}.{part}"][idle]
-        weights[f"{name}.second.weight"][:, idle] = 0
+        idle, units, anew = share < RARE, rectified(model)[name], rectified(fresh)[name]
+        outputs(units.first)[idle] = outputs(anew.first)[idle]
+        units.first.bias[idle] = 0
+        inputs(units.second)[idle] = 0
     revived = runs.Run(out)
     for file in ("recipe.json", "card.json"):
         revived.write(file, run.read(file))
-    runs.write_tensors(revived.weights_file, weights, {})
+    runs.write_tensors(revived.weights_file, {k: v for k, v in model.state_dict().items() if k in weights}, {})
+
+
+def outputs(layer: Any) -> Tensor:
+    """The weights of a convolution, the channels that it gives first."""
+    weight: Tensor = layer.weight
+    return weight.transpose(0, 1) if isinstance(layer, nn.ConvTranspose2d) else weight
+
+
+def inputs(layer: Any) -> Tensor:
+    """The weights of a convolution, the channels that it is given first."""
+    return outputs(layer).transpose(0, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -86,8 +120,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             revive(runs.find(name), shares, asked.revive)
             return
         rows += [
-            {"model": name, "block": called, "units": len(share), "dead": int((share == 0).sum())}
-            | {"rare": int(((share > 0) & (share < RARE)).sum()), "slope": blocks(model)[called].slope}
+            {"model": name, "layer": called, "units": len(share), "dead": int((share == 0).sum())}
+            | {"rare": int(((share > 0) & (share < RARE)).sum()), "slope": rectified(model)[called].slope}
             for called, share in shares.items()
         ]
     finish("dead_units", {"fingerprint": found.fingerprint, "pictures": len(found.pictures), "crop": asked.crop}, rows)

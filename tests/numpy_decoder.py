@@ -152,7 +152,11 @@ def depth_to_space(x: Array, by: int) -> Array:
 class Network:
     def __init__(self, weights: Weights, name: str) -> None:
         self.weights = {k.removeprefix(f"{name}.layers."): v for k, v in weights.items() if k.startswith(f"{name}.")}
+        self.bend = int(weights.get("bend", 0))
         self.layers = sorted({int(key.partition(".")[0]) for key in self.weights})
+
+    def act(self, x: Array) -> Array:
+        return np.maximum(x, rounded(x, self.bend) if self.bend else 0)
 
     def convolution(self, x: Array, layer: str) -> Array:
         weight, bias, shift, entry = (
@@ -169,7 +173,7 @@ class Network:
         return clamp(rounded(y, shift[:, None, None]), 2**20)
 
     def block(self, x: Array, layer: int) -> Array:
-        inside = np.maximum(self.convolution(x, f"{layer}.first"), 0)
+        inside = self.act(self.convolution(x, f"{layer}.first"))
         return clamp(x + self.convolution(inside, f"{layer}.second"), 2**20)
 
     def doubling(self, x: Array, layer: int) -> Array:
@@ -180,14 +184,14 @@ def from_side(weights: Weights, x: Array) -> Array:
     network = Network(weights, "from_side")
     for layer in (0, 2, 4, 6):
         x = network.convolution(x, str(layer)) if layer in (0, 4) else network.doubling(x, layer)
-        x = np.maximum(x, 0)
+        x = network.act(x)
     return x
 
 
 def context(weights: Weights, number: int, x: Array) -> Array:
     network = Network(weights, f"contexts.{number}")
-    x = np.maximum(network.convolution(x, "0"), 0)
-    x = np.maximum(network.convolution(x, "2"), 0)
+    x = network.act(network.convolution(x, "0"))
+    x = network.act(network.convolution(x, "2"))
     return network.convolution(x, "4")
 
 

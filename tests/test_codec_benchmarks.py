@@ -188,14 +188,16 @@ def test_dead_units_are_found_and_begin_anew(folder, source, results, tmp_path):
     weights = runs.read_tensors(runs.Run(Path(folder)).weights_file)[0]
     block = next(name for name in weights if name.startswith("analysis.") and name.endswith(".second.weight"))
     block = block.removesuffix(".second.weight")
-    weights[f"{block}.first.bias"][0] = -1e6
-    weights[f"{block}.second.weight"][:, 0] = 1.0
+    # One in a block; one between a convolution and one that doubles, whose weights have inputs first.
+    weights[f"{block}.first.bias"][0] = weights["from_side.0.bias"][1] = -1e6
+    weights[f"{block}.second.weight"][:, 0] = weights["from_side.2.weight"][1] = 1.0
     runs.write_tensors(run.weights_file, weights, {})
     dead_units.main([source, "--models", str(run.path), "--crop", "128"])
-    rows = {row["block"]: row for row in json.loads((results / "dead_units.json").read_text())["rows"]}
-    assert rows[block]["dead"] >= 1
+    rows = {row["layer"]: row for row in json.loads((results / "dead_units.json").read_text())["rows"]}
+    assert rows[block]["dead"] >= 1 and rows["from_side.0"]["dead"] >= 1
 
     dead_units.main([source, "--models", str(run.path), "--crop", "128", "--revive", str(tmp_path / "revived")])
     revived = runs.read_tensors(runs.Run(tmp_path / "revived").weights_file)[0]
-    assert revived[f"{block}.first.bias"][0].abs() < 1 and not revived[f"{block}.second.weight"][:, 0].any()
+    assert revived[f"{block}.first.bias"][0] == 0 and not revived[f"{block}.second.weight"][:, 0].any()
+    assert revived["from_side.0.bias"][1] == 0 and not revived["from_side.2.weight"][1].any()
     assert set(revived) == set(weights)

@@ -77,10 +77,10 @@ def a_network(slope=0.125):
         convolution(6, 16, 1),
         *stage(16, 2, slope),
         doubling(16, 12),
-        nn.ReLU(),
+        nn.LeakyReLU(slope),
         *stage(12, 1),
         convolution(12, 8, 2, stride=2),
-        nn.ReLU(),
+        nn.LeakyReLU(0.0),
         convolution(8, 16, 3),
         nn.PixelShuffle(4),
     )

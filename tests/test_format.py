@@ -21,10 +21,10 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.fixture(scope="module", params=[0.0, 0.02])
+@pytest.fixture(scope="module", params=[(0.0, 0.0), (0.02, 0.0), (0.02, 0.125)])
 def codec(request):
-    """Small codecs that were not trained; the networks of the second do something."""
-    return made(request.param)
+    """Small codecs that were not trained; the networks of all but the first do something."""
+    return made(*request.param)
 
 
 def weights(codec):

@@ -139,6 +139,37 @@ class WholeConvolution(nn.Module):
         super()._load_from_state_dict(*arguments)  # type: ignore[arg-type]
 
 
+def bend(slope: float) -> int:
+    """How many binary places a rectifier of this slope below zero shifts what is there; 0 where it leaves nothing.
+
+    Raises:
+        RecipeError: neither 0 nor a power of two below 1.
+
+    >>> bend(0.125)
+    3
+    """
+    mantissa, exponent = math.frexp(slope)
+    if slope and (mantissa != 0.5 or not -10 < exponent <= 0):
+        raise RecipeError(f"in whole numbers a slope is a power of two, such as 0.125, not {slope:g}")
+    return 1 - exponent if slope else 0
+
+
+class WholeRectifier(nn.Module):
+    """max(h, slope · h), rounded: the whole-number form of a ReLU, plain or leaky. It works in place.
+
+    Args:
+        slope: below zero: 0, or a power of two below 1.
+    """
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.bend = bend(slope)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[N, c, h, w] -> the same."""
+        return torch.maximum(h, times(h, power(self.bend, h)), out=h) if self.bend else h.relu_()
+
+
 class WholeBlock(nn.Module):
     """h + second(act(first(h))), within ±2^20: the whole-number form of `nn.unet.Block`.
 
@@ -149,15 +180,10 @@ class WholeBlock(nn.Module):
 
     def __init__(self, channels: int, slope: float = 0.0) -> None:
         super().__init__()
-        mantissa, places = math.frexp(slope)
-        if slope and (mantissa != 0.5 or not -10 < places <= 0):
-            raise RecipeError(f"in whole numbers a slope is a power of two, such as 0.125, not {slope:g}")
-        self.places = 1 - places if slope else None
+        self.act = WholeRectifier(slope)
         self.first = WholeConvolution(channels, channels, 3)
         self.second = WholeConvolution(channels, channels, 3)
 
     def forward(self, h: Tensor) -> Tensor:
         """[N, c, h, w] -> the same."""
-        inner: Tensor = self.first(h)
-        bent = inner.relu_() if self.places is None else torch.maximum(inner, times(inner, power(self.places, inner)))
-        return (h + self.second(bent)).clamp_(-STREAM, STREAM)  # type: ignore[no-any-return]
+        return (h + self.second(self.act(self.first(h)))).clamp_(-STREAM, STREAM)  # type: ignore[no-any-return]

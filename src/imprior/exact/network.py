@@ -3,7 +3,7 @@
     twin(float network) ──► layers of the same shapes, empty ──► adopt(network, images) ──► filled
                                                                  give(network) ──► the float one, of these weights
 
-Known are convolutions, 2x2 transposed convolutions of stride 2, residual blocks, ReLU and depth to space, in an
+Known are convolutions, 2x2 transposed convolutions of stride 2, residual blocks, rectifiers and depth to space, in an
 nn.Sequential: what the codec's networks are made of.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from imprior.exact.layers import WholeBlock, WholeConvolution
+from imprior.exact.layers import WholeBlock, WholeConvolution, WholeRectifier
 from imprior.nn.unet import Block
 
 FRACTION = 10  # binary places of grids between layers
@@ -81,7 +81,9 @@ def _twin(layer: nn.Module) -> nn.Module:
     if isinstance(layer, nn.ConvTranspose2d):
         assert layer.kernel_size == layer.stride == (2, 2), "transposed convolutions double the grid without overlap"
         return WholeConvolution(4 * layer.out_channels, layer.in_channels, 1, double=True)
-    assert isinstance(layer, nn.ReLU | nn.PixelShuffle | nn.PixelUnshuffle), f"no whole-number form of {layer}"
+    if isinstance(layer, nn.LeakyReLU):
+        return WholeRectifier(layer.negative_slope)
+    assert isinstance(layer, nn.PixelShuffle | nn.PixelUnshuffle), f"no whole-number form of {layer}"
     return layer
 
 

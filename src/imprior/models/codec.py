@@ -16,7 +16,7 @@ Asymmetric gained deep image compression (gains, interpolated in the exponent).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -54,6 +54,7 @@ class Config:
         side: channels of z.
         slices: how many units of y are coded at a time, each slice knowing those before it.
         context: channels of the networks that give a slice its means and scales.
+        slope: of all activations below zero; 0 is a plain ReLU, else a power of two (for the sake of whole numbers).
         lowest, highest: weights of the distortion (mean squared error on the 8-bit scale, rate in bits a pixel) at the
             first and the last level.
     """
@@ -64,6 +65,7 @@ class Config:
     side: int = 96
     slices: tuple[int, ...] = (16, 48, 128, 256)
     context: int = 128
+    slope: float = 0.0
     lowest: float = 0.0016
     highest: float = 0.13
 
@@ -96,7 +98,7 @@ class Transmission:
 
 
 class PhotoCodec(CodesPhotographs, ModelsPhotographs):
-    """Keeps Encodes, Scores, Samples, CodesTiles (after training) and Calibrates.
+    """Keeps Encodes, Scores, Samples, CodesTiles (after training), Calibrates and Converts.
 
     Trained in floating point, which is what draws and scores; files are decoded in whole numbers.
     """
@@ -111,45 +113,45 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.config, self.slices = config, config.slices
+        self.config, self.slices, self.slope = config, config.slices, config.slope
         channels, units, hyper = config.shape[0], config.transforms.units, config.hyper
         self.shape: Shape = (channels, None, None)
         self.crop = config.shape[1:]
         self.register_buffer("basis", torch.eye(units, channels * BLOCK**2))
         self.register_buffer("spread", torch.ones(units))
         self.pad = Pad(STRIDE)
-        self.analysis = Analysis(config.transforms, channels)
-        self.synthesis = Synthesis(config.transforms, channels)
+        self.analysis = Analysis(config.transforms, channels, config.slope)
+        self.synthesis = Synthesis(config.transforms, channels, config.slope)
         # The step of each level is what theory gives for its weight, at high rates: D' = -λ R'.
         step = 0.02 / self.weight(torch.arange(float(LEVELS))).sqrt()
         self.log_gain = nn.Parameter(-step.log()[:, None].repeat(1, units))
         self.side = LogisticTables(config.side, LEVELS)
         self.to_side = nn.Sequential(
             convolution(units + 1, hyper, 1, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(config.slope),
             convolution(hyper, hyper, 2, stride=2, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(config.slope),
             convolution(hyper, hyper, 3, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(config.slope),
             convolution(hyper, config.side, 2, stride=2),
         )
         self.from_side = nn.Sequential(
             convolution(config.side, hyper, 3, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(config.slope),
             doubling(hyper, hyper, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(config.slope),
             convolution(hyper, hyper, 3, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(config.slope),
             doubling(hyper, hyper, gain=2**0.5),
-            nn.ReLU(),
+            nn.LeakyReLU(config.slope),
         )
         before = [sum(config.slices[:i]) for i in range(len(config.slices))]
         self.contexts = nn.ModuleList(
             nn.Sequential(
                 convolution(hyper + known + 1, config.context, 1, gain=2**0.5),
-                nn.ReLU(),
+                nn.LeakyReLU(config.slope),
                 convolution(config.context, config.context, 3, gain=2**0.5),
-                nn.ReLU(),
+                nn.LeakyReLU(config.slope),
                 convolution(config.context, 2 * own, 1, gain=0.0),
             )
             for known, own in zip(before, config.slices, strict=True)
@@ -168,6 +170,11 @@ class PhotoCodec(CodesPhotographs, ModelsPhotographs):
         """Weight of the distortion at levels from 0 to LEVELS - 1: geometric between the lowest and the highest."""
         low, high = self.config.lowest, self.config.highest
         return low * (high / low) ** (level / (LEVELS - 1))
+
+    def converted(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a codec whose activations may have another slope, for this one: where training may begin."""
+        found = {name: weight for name, weight in weights.items() if name != "whole.bend"}
+        return found if self.whole.bend is None else found | {"whole.bend": self.whole.bend}
 
     def start(self, batches: Iterable[Tensor]) -> None:
         """Begin with the cosine transform and the colours of training images [N, C, H, W] in [0, 1]."""

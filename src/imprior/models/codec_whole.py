@@ -23,7 +23,7 @@ from imprior.coding.tables import FrequencyTables
 from imprior.distributions.quantised import LEAST_SCALE, LogisticTables, between
 from imprior.errors import RunError
 from imprior.exact.arithmetic import rescale
-from imprior.exact.layers import STREAM
+from imprior.exact.layers import STREAM, bend
 from imprior.exact.network import FRACTION, Whole
 from imprior.models import codec_symbols as symbols
 from imprior.models.codec_symbols import LIMIT, LOG_STEP, MOST, SCALES, SIDE_MOST
@@ -64,6 +64,7 @@ class Trained(Protocol):
     log_gain: nn.Parameter
     slices: tuple[int, ...]
     side: LogisticTables
+    slope: float
     from_side: nn.Sequential
     contexts: nn.ModuleList
     synthesis: Synthesis
@@ -83,6 +84,7 @@ class WholeHalf(nn.Module):
     linear: Tensor
     side_tables: Tensor
     scale_tables: Tensor
+    bend: Tensor | None
 
     def __init__(self, codec: Trained) -> None:
         super().__init__()
@@ -93,6 +95,8 @@ class WholeHalf(nn.Module):
         self.from_side = Whole(codec.from_side)
         self.contexts = nn.ModuleList(Whole(cast(nn.Sequential, context)) for context in codec.contexts)
         self.deep = Whole(codec.synthesis.deep)
+        # Of all rectifiers, for whoever decodes by these numbers alone.
+        self.register_buffer("bend", torch.tensor(bend(codec.slope), dtype=torch.int8) if codec.slope else None)
         self.register_buffer("unit", torch.zeros(RATES, units, dtype=torch.int32))
         self.register_buffer("inverse", torch.zeros(RATES, units, dtype=torch.int32))
         self.register_buffer("offset", torch.zeros(RATES, units, dtype=torch.int32))

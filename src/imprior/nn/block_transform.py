@@ -46,7 +46,6 @@ class Transforms:
         analysis_blocks: residual blocks at each.
         synthesis: channels at 1/16, 1/8 and 1/4, on the way back.
         synthesis_blocks: residual blocks at each.
-        slope: of the activations below zero; 0 is a plain ReLU, else a power of two (for the sake of whole numbers).
     """
 
     units: int = 448
@@ -54,7 +53,6 @@ class Transforms:
     analysis_blocks: tuple[int, int] = (3, 2)
     synthesis: tuple[int, int, int] = (192, 128, 48)
     synthesis_blocks: tuple[int, int, int] = (2, 2, 2)
-    slope: float = 0.0
 
     def __post_init__(self) -> None:
         if min(self.units, *self.analysis, *self.synthesis) < 1:
@@ -72,16 +70,16 @@ class Transforms:
 class Analysis(nn.Module):
     """Images [N, C, H, W], H and W multiples of 16 -> coefficients [N, U, H/16, W/16], in units of their spread."""
 
-    def __init__(self, settings: Transforms, channels: int) -> None:
+    def __init__(self, settings: Transforms, channels: int, slope: float) -> None:
         super().__init__()
         fine, coarse = settings.analysis
         self.change = nn.Parameter(torch.zeros(settings.units, channels * BLOCK**2, 1, 1))
         self.deep = nn.Sequential(
             nn.PixelUnshuffle(8),
             convolution(channels * 64, fine, 3, gain=2**0.5),
-            *stage(fine, settings.analysis_blocks[0], settings.slope),
+            *stage(fine, settings.analysis_blocks[0], slope),
             convolution(fine, coarse, 2, stride=2),
-            *stage(coarse, settings.analysis_blocks[1], settings.slope),
+            *stage(coarse, settings.analysis_blocks[1], slope),
             convolution(coarse, settings.units, 1, gain=0.0),
         )
 
@@ -94,18 +92,18 @@ class Analysis(nn.Module):
 class Synthesis(nn.Module):
     """Coefficients [N, U, h, w] in units of their spread -> images [N, C, 16·h, 16·w]."""
 
-    def __init__(self, settings: Transforms, channels: int) -> None:
+    def __init__(self, settings: Transforms, channels: int, slope: float) -> None:
         super().__init__()
         coarse, middle, fine = settings.synthesis
         blocks = settings.synthesis_blocks
         self.change = nn.Parameter(torch.zeros(channels * BLOCK**2, settings.units, 1, 1))
         self.deep = nn.Sequential(
             convolution(settings.units, coarse, 1),
-            *stage(coarse, blocks[0], settings.slope),
+            *stage(coarse, blocks[0], slope),
             doubling(coarse, middle),
-            *stage(middle, blocks[1], settings.slope),
+            *stage(middle, blocks[1], slope),
             doubling(middle, fine),
-            *stage(fine, blocks[2], settings.slope),
+            *stage(fine, blocks[2], slope),
             convolution(fine, channels * 16, 3, gain=0.0),
             nn.PixelShuffle(4),
         )
