@@ -120,6 +120,9 @@ def test_training_may_begin_with_weights_of_fewer_blocks():
     torch.testing.assert_close(ours.denoise(y, 0.1), theirs.denoise(y, 0.1))
     with pytest.raises(RuntimeError, match="Unexpected"):
         theirs.load_state_dict(theirs.converted(ours.state_dict()))
+    damaged = {name: value for name, value in theirs.state_dict().items() if name != "network.down.0.0.first.bias"}
+    with pytest.raises(RuntimeError, match="Missing"):
+        ours.load_state_dict(ours.converted(damaged))
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.1])

@@ -118,15 +118,18 @@ class Denoiser(nn.Module):
         begin as fresh ones, which add nothing.
         """
         found, channels = dict(weights), self.config.shape[0]
-        found = {k: v for k, v in self.state_dict().items() if k.startswith(("network.down.", "network.up."))} | found
+        given = {_block(name) for name in weights}
+        for name, own in self.state_dict().items():
+            if name.startswith(("network.down.", "network.up.")) and _block(name) not in given:
+                found[name] = own
         for name, planes, dim in (
             ("network.head.weight", 1, 1),
             ("estimator.layers.0.weight", 0, 1),
             ("network.tail.weight", 0, 0),
             ("network.tail.bias", 0, 0),
         ):
-            own, other = self.state_dict()[name], found.get(name)
-            if other is None or other.dim() != own.dim() or other.shape[dim] == own.shape[dim]:
+            mine, other = self.state_dict()[name], found.get(name)
+            if other is None or other.dim() != mine.dim() or other.shape[dim] == mine.shape[dim]:
                 continue
             count = other.shape[dim] // 4 - planes  # channels; space to depth keeps the four pixels of one together
             if count < 1 or other.shape[dim] % 4:
@@ -136,6 +139,11 @@ class Denoiser(nn.Module):
             mean = images.mean(dim, keepdim=True) * (count / channels if dim else 1.0)
             found[name] = torch.cat((mean.repeat_interleave(channels, dim), rest), dim).flatten(dim, dim + 1)
         return found
+
+
+def _block(name: str) -> str:
+    """Of network.down.0.1.first.weight: network.down.0.1."""
+    return ".".join(name.split(".")[:4])
 
 
 class Estimator(nn.Module):
