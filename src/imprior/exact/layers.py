@@ -163,11 +163,15 @@ class WholeRectifier(nn.Module):
 
     def __init__(self, slope: float) -> None:
         super().__init__()
-        self.bend = bend(slope)
+        bend(slope)  # refuses slopes that have none
+        self.slope = slope
 
     def forward(self, h: Tensor) -> Tensor:
         """[N, c, h, w] -> the same."""
-        return torch.maximum(h, times(h, power(self.bend, h)), out=h) if self.bend else h.relu_()
+        if not self.slope:
+            return h.relu_()
+        # h · slope is exact in float32; rounding, halves upwards as everywhere, leaves the positive ones as they are.
+        return nn.functional.leaky_relu_(h, self.slope).add_(0.5).floor_()
 
 
 class WholeBlock(nn.Module):
