@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from imprior.errors import RecipeError, RunError
+from imprior.exact import layers
 from imprior.exact.arithmetic import LARGEST, accumulation_bound, rescale, whole_convolution
 from imprior.exact.layers import STREAM, WholeConvolution
 from imprior.exact.network import FRACTION, Whole, to_real, to_whole
@@ -175,3 +176,21 @@ def test_weights_that_break_the_bound_are_refused():
 def test_binary_places():
     x = torch.tensor([0.5, -1.25, 3.0])
     assert torch.equal(to_real(to_whole(x)), x) and to_whole(torch.tensor(1.0)) == 1 << FRACTION
+
+
+def test_weights_are_coarser_where_inputs_need_the_room(monkeypatch):
+    """One unit that may be large would leave the others few binary places below the bound."""
+    torch.manual_seed(0)
+    layer = convolution(64, 8, 3)
+    x = 0.1 * torch.randn(2, 64, 16, 16, generator=rng())
+    x[:, 0, 0, 0] = 100
+
+    def error():
+        twin = Whole(nn.Sequential(layer))
+        twin.adopt(nn.Sequential(layer), [x])
+        with torch.no_grad():
+            return float((to_real(twin(to_whole(x))) - layer(x)).square().mean())
+
+    found = error()
+    monkeypatch.setattr(layers, "WEIGHTS", (127,))
+    assert found < 0.5 * error()

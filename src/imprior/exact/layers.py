@@ -5,8 +5,8 @@ A grid of activations is h = round(x · 2^fraction), whole numbers in float32, a
     h ──► rescale, clamp to ±largest ──► convolution with whole weights ──► + bias ──► rescale to the result's fraction
 
 A layer is made from a float one by choosing powers of two only: one a channel for the weights (so that the largest of a
-channel uses all bits), one for the input (so that what was seen of it fits). `largest` is what keeps every partial sum
-below 2^24, by the weights' own bound.
+channel uses all bits, or fewer where inputs want the room), one for the input (so that what was seen of it fits).
+`largest` is what keeps every partial sum below 2^24, by the weights' own bound.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from imprior.errors import RecipeError, RunError
 from imprior.exact.arithmetic import LARGEST, accumulation_bound, power, times, whole_convolution
 
-WEIGHT = 127  # largest weight: 8 bits with the sign
+WEIGHTS = (127, 63, 31, 15)  # largest weights that are tried: 8 bits with the sign, and fewer
 STREAM = 1 << 20  # largest activation between layers
 HEADROOM = 1.5  # inputs may be so much larger than any that was seen before they are clamped
 
@@ -66,32 +66,45 @@ class WholeConvolution(nn.Module):
         self.register_buffer("entry", torch.tensor([0, 1], dtype=torch.int32))  # right shift of inputs, their largest
         self._ready: Ready | None = None
 
-    def take(self, weight: Tensor, bias: Tensor, *, seen: float, fraction_in: int, fraction_out: int) -> None:
+    def take(
+        self, weight: Tensor, bias: Tensor, *, seen: float, square: float, fraction_in: int, fraction_out: int
+    ) -> None:
         """Become the whole-number form of a float convolution.
+
+        Coarser weights leave room for finer inputs below the bound: those are taken with which the rounding of both
+        is expected to cost least.
 
         Args:
             weight: [O, I, k, k].
             bias: [O].
             seen: largest magnitude of its inputs on calibration images.
+            square: their mean square.
             fraction_in: binary places of the grid that it is given.
             fraction_out: binary places of the grid that it gives.
         """
         weight, bias = weight.double(), bias.double()
-        most = weight.abs().flatten(1).amax(1).clamp_min(1e-12)
-        places = torch.floor(torch.log2(WEIGHT / most)).clamp(max=24)  # [O]
-        whole = torch.round(weight * torch.exp2(places).view(-1, 1, 1, 1)).clamp(-WEIGHT, WEIGHT)
-        # As fine as the bound lets inputs be: biases and rounding offsets, of which there is little, have their share.
-        total = whole.abs().flatten(1).sum(1).clamp_min(1)
-        for fraction in range(fraction_in, -24, -1):
-            shift = (fraction + places - fraction_out).clamp(-16, 22)
-            room = LARGEST - 1 - bias.abs() * torch.exp2(fraction + places) - torch.exp2(shift.max() - 1)
-            largest = min(int((room / total).min()), STREAM)
-            if largest >= HEADROOM * seen * 2.0**fraction:
-                break
-        self.weight.copy_(whole)
-        self.bias.copy_(torch.round(bias * torch.exp2(fraction + places)))
-        self.shift.copy_(shift)
-        self.entry.copy_(torch.tensor([fraction_in - fraction, largest]))
+        most, squares = weight.abs().flatten(1).amax(1).clamp_min(1e-12), weight.square().flatten(1).sum(1)
+        least = math.inf
+        for limit in WEIGHTS:
+            places = torch.floor(torch.log2(limit / most)).clamp(max=24)  # [O]
+            whole = torch.round(weight * torch.exp2(places).view(-1, 1, 1, 1)).clamp(-limit, limit)
+            # As fine as the bound lets inputs be: biases and rounding offsets, of which there is little, have a share.
+            total = whole.abs().flatten(1).sum(1).clamp_min(1)
+            for fraction in range(fraction_in, -24, -1):
+                shift = (fraction + places - fraction_out).clamp(-16, 22)
+                room = LARGEST - 1 - bias.abs() * torch.exp2(fraction + places) - torch.exp2(shift.max() - 1)
+                largest = min(int((room / total).min()), STREAM)
+                if largest >= HEADROOM * seen * 2.0**fraction:
+                    break
+            of_weights = weight[0].numel() * square * torch.exp2(-2 * places)
+            of_inputs = squares * 4.0**-fraction if fraction < fraction_in else 0.0
+            error = float((of_weights + of_inputs).mean())  # in twelfths: the variance of rounding
+            if error < least:
+                least = error
+                self.weight.copy_(whole)
+                self.bias.copy_(torch.round(bias * torch.exp2(fraction + places)))
+                self.shift.copy_(shift)
+                self.entry.copy_(torch.tensor([fraction_in - fraction, largest]))
         self._ready = None
 
     def give(self, *, fraction_in: int, fraction_out: int) -> tuple[Tensor, Tensor]:

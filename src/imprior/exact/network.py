@@ -89,12 +89,13 @@ def _twin(layer: nn.Module) -> nn.Module:
 
 def _take(layer: WholeConvolution, given: nn.Module, grids: list[Tensor], fraction_in: int, fraction_out: int) -> None:
     seen = max(float(h.abs().max()) for h in grids)
+    square = sum(float(h.square().mean()) for h in grids) / len(grids)
     assert isinstance(given, nn.Conv2d | nn.ConvTranspose2d) and given.bias is not None
     weight, bias = given.weight, given.bias
     if isinstance(given, nn.ConvTranspose2d):
         # [I, O, 2, 2] -> [O·4, I, 1, 1]: channel o·4 + 2·row + column is what depth to space puts there.
         weight, bias = weight.permute(1, 2, 3, 0).flatten(0, 2)[..., None, None], bias.repeat_interleave(4)
-    layer.take(weight, bias, seen=seen, fraction_in=fraction_in, fraction_out=fraction_out)
+    layer.take(weight, bias, seen=seen, square=square, fraction_in=fraction_in, fraction_out=fraction_out)
 
 
 def _give(layer: WholeConvolution, taker: nn.Module, fraction_in: int, fraction_out: int) -> None:
