@@ -202,3 +202,18 @@ def test_damaged_weights_are_refused():
         damaged.load_state_dict(state | {f"whole.{name}": torch.full_like(state[f"whole.{name}"], value)})
         with pytest.raises(RunError, match=words):
             damaged.analyse(smooth(1), 0)
+
+
+def test_training_may_begin_with_weights_of_another_slope():
+    plain, leaky = (dataclasses.replace(SMALL, slope=slope).build() for slope in (0.0, 0.125))
+    for ours, theirs in ((leaky, plain), (plain, leaky)):
+        ours.load_state_dict(ours.converted(theirs.state_dict()))
+        assert torch.equal(ours.log_gain, theirs.log_gain)
+    assert int(leaky.whole.bend) == 3 and plain.whole.bend is None
+
+
+def test_weights_that_bend_otherwise_than_the_recipe_says_are_refused():
+    model = made(0.02, 0.125)
+    model.whole.load_state_dict(model.whole.state_dict() | {"bend": torch.tensor(2, dtype=torch.int8)})
+    with pytest.raises(RunError, match="another slope"):
+        model.whole.prove()

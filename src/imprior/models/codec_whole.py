@@ -96,7 +96,8 @@ class WholeHalf(nn.Module):
         self.contexts = nn.ModuleList(Whole(cast(nn.Sequential, context)) for context in codec.contexts)
         self.deep = Whole(codec.synthesis.deep)
         # Of all rectifiers, for whoever decodes by these numbers alone.
-        self.register_buffer("bend", torch.tensor(bend(codec.slope), dtype=torch.int8) if codec.slope else None)
+        self._bend = bend(codec.slope)
+        self.register_buffer("bend", torch.tensor(self._bend, dtype=torch.int8) if self._bend else None)
         self.register_buffer("unit", torch.zeros(RATES, units, dtype=torch.int32))
         self.register_buffer("inverse", torch.zeros(RATES, units, dtype=torch.int32))
         self.register_buffer("offset", torch.zeros(RATES, units, dtype=torch.int32))
@@ -266,6 +267,8 @@ class WholeHalf(nn.Module):
         Raises:
             RunError: one is broken, or the tables are damaged.
         """
+        if self.bend is not None and int(self.bend) != self._bend:
+            raise RunError("the weights are of a model of another slope than the recipe says")
         for network in (self.from_side, self.deep, *self.contexts):
             assert isinstance(network, Whole)
             network.prove()
