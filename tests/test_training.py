@@ -140,6 +140,17 @@ def test_corruption_has_the_amount_that_it_states(kind):
             assert abs((noisy != clean).float().mean().item() - a) < 0.02
 
 
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
+def test_amounts_are_drawn_by_the_power_that_is_set(power):
+    _, amount = corrupt(torch.zeros(4000, 1, 1, 1), Corruption("gaussian", 0.1, 0.3, power), generator(1))
+    for share in (0.25, 0.5, 0.75):
+        below = (amount < 0.1 + 0.2 * share**power).float().mean().item()
+        assert abs(below - share) < 0.03
+    for wrong in (0.0, -1.0, math.nan):
+        with pytest.raises(RecipeError, match="power"):
+            Corruption("gaussian", 0.1, 0.3, wrong)
+
+
 def test_dequantised_levels_fill_their_bins_and_stay_below_one():
     levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(50, 1, 1, 1)
     batches = Batches(Images(levels, None, (), ""), Data(dequantise=True), batch=50, seed=0)

@@ -24,12 +24,13 @@ def corrupt(x: Tensor, corruption: Corruption, rng: torch.Generator) -> tuple[Te
     """
     n = x.shape[0]
     if corruption.kind == "photographic":
-        return photographic(x, corruption.low, corruption.high, rng)
-    amount = corruption.low + (corruption.high - corruption.low) * torch.rand(n, generator=rng, device=x.device)
+        return photographic(x, corruption, rng)
+    share = torch.rand(n, generator=rng, device=x.device) ** corruption.power
+    amount = corruption.low + (corruption.high - corruption.low) * share
     return apply(x, corruption.kind, amount, rng), amount
 
 
-def photographic(x: Tensor, low: float, high: float, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def photographic(x: Tensor, corruption: Corruption, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """White noise, even or uneven across an image, or that of a camera; see `Corruption`.
 
     Returns:
@@ -37,7 +38,9 @@ def photographic(x: Tensor, low: float, high: float, rng: torch.Generator) -> tu
         half of those images that of the whole image, since people tell a denoiser a single number.
     """
     n, _, height, width = x.shape
-    level = (low + (high - low) * torch.rand(n, 1, 1, 1, generator=rng)).expand(n, 1, height, width)
+    low, high = corruption.low, corruption.high
+    share = torch.rand(n, 1, 1, 1, generator=rng) ** corruption.power
+    level = (low + (high - low) * share).expand(n, 1, height, width)
     tilt = F.interpolate(torch.rand(n, 1, 3, 3, generator=rng), (height, width), mode="bilinear", align_corners=True)
     uneven, taken, told_one = (torch.rand(n, generator=rng) < chance for chance in (0.25, 1 / 3, 0.5))
     sigma = torch.where(uneven.view(-1, 1, 1, 1), level * tilt, level)

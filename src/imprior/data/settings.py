@@ -18,16 +18,21 @@ class Corruption:
             deviation at white, so 1 / amount² photons there) or "photographic" (gaussian, its level uneven across a
             quarter of the images, and for a third of the images what a camera makes of them: `imprior.data.camera`;
             a denoiser is told the level as a map).
-        low, high: the amount is drawn uniformly from [low, high] for each image; equal ends fix it.
+        low, high: the amount is drawn from [low, high] for each image; equal ends fix it.
+        power: the amount is low + (high - low) · u ** power with u uniform in [0, 1): below 1 strong corruption is
+            drawn more often than weak.
     """
 
     kind: Literal["none", "gaussian", "masking", "salt-pepper", "poisson", "photographic"] = "none"
     low: float = 0.5
     high: float = 0.5
+    power: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high:
             raise RecipeError(f"corruption wants 0 <= low <= high, not {self.low} and {self.high}")
+        if not self.power > 0:
+            raise RecipeError(f"corruption.power is above 0, not {self.power}")
         if self.kind in ("masking", "salt-pepper") and self.high > 1:
             raise RecipeError(f"corruption '{self.kind}' is a fraction of the pixels: high is {self.high}, above 1")
 
