@@ -60,7 +60,7 @@ def told(
                 keep = Kept[list[float]](None) if method == blind else kept
                 value, seconds = keep.of(
                     partial(cleaned, clean_picture, picture, clean, sigma),
-                    *(found.fingerprint, name, seed, sigma, place, method),
+                    *(found.fingerprint, name, seed, f"{sigma:g}", place, method),
                 )
                 values.append(value)
                 row["seconds"] += seconds

@@ -229,6 +229,46 @@ def test_players_are_stepped_in_turn():
     assert set(begun.result()) == {"generator.weight", "generator.bias"}  # what only training needs stays out
 
 
+class Parted(nn.Module):
+    """Two parts of which the loss depends on both, and one of which it does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.idle = nn.Linear(4, 3), nn.Linear(3, 4), nn.Linear(1, 1)
+        self.seconds = nn.Parameter(torch.ones(()))  # begins with another's name, and is none of its parts
+
+
+class Through:
+    def __call__(self, model, batch, *, rng, progress, player=None):
+        found = model.seconds * model.second(model.first(batch.x.flatten(2)))
+        return Parts((found - 1).square().mean(), {})
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon", "sgd"])
+def test_only_the_part_that_is_named_is_trained(name):
+    given = settings(objective=Through(), optimiser=Optimiser(name), images=200, average=50.0, only="second")
+    begun = state.begin(Parted(), given)
+    before = {key: tensor.clone() for key, tensor in begun.model.state_dict().items()}
+    loop.train(begun, given, Batches(images(), Data(), batch=10, seed=0), seed=0)
+    for result in (begun.model.state_dict(), begun.result()):
+        changed = {key for key, tensor in result.items() if not torch.equal(tensor, before[key])}
+        assert changed == {"second.weight", "second.bias"}
+
+
+def test_a_part_that_cannot_be_trained_alone_is_said():
+    with pytest.raises(RecipeError, match=r"only=third.*first, second, idle"):
+        state.begin(Parted(), settings(only="third"))
+    duel = nn.Linear(1, 1)
+    duel.players = dict
+    with pytest.raises(RecipeError, match="one player"):
+        state.begin(duel, settings(only="weight"))
+    given = settings(objective=Through(), only="idle")
+    begun = state.begin(Parted(), given)
+    with pytest.raises(RunError, match="does not depend"):
+        loop.train(begun, given, Batches(images(), Data(), batch=10, seed=0), seed=0)
+    assert begun.counters.images == 0
+
+
 def test_the_average_has_the_half_life_that_it_states():
     begun = state.begin(Mean(), settings(average=500.0, optimiser=Optimiser("sgd", rate=1e-12)))
     begun.counters.step = 10_000  # past the warm-up of the average

@@ -34,6 +34,7 @@ class Steps(Training):
     def prepare(self, minutes: float | None) -> None:
         """Settle the budget, begin the folder, and take up the state that a former process left."""
         batches = self._batches(self.settings.batch)
+        state.freeze(self.model, self.settings.only)  # refuses before anything is written
         if minutes is not None and not self.run.exists():
             fits = self.group.from_leader(images_in(minutes, self.model, self.settings, batches, self.recipe.seed))
             fits = max(batches.batch, int(fits) // batches.batch * batches.batch)

@@ -75,7 +75,8 @@ def train(
         stop: whether a person wants to stop.
 
     Raises:
-        RunError: the loss or a gradient is not a number; the state is that before the step.
+        RunError: the loss or a gradient is not a number, or depends on nothing that is trained; the state is that
+            before the step.
     """
     keep_freed_memory()
     group = group or Group()
@@ -100,6 +101,8 @@ def train(
             turn = None if len(players) == 1 else player
             with autocast(settings, device):
                 parts = settings.objective(model, batch, rng=rng, progress=progress, player=turn)
+            if not parts.loss.requires_grad:
+                raise RunError(f"the loss does not depend on what is trained (training.only={settings.only})")
             parts.loss.backward()  # type: ignore[no-untyped-call]
             mean_loss, asked = group.average(players[player], [parts.loss.item(), asked])
             norm = _clip(players[player], settings.clip)

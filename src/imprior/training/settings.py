@@ -83,6 +83,8 @@ class Gradient:
         precision: "float32" or "bfloat16" (autocast: networks in bfloat16, losses in float32).
         check: images between two checks on the validation part (the log has a line for each).
         patience: checks without improvement after which training stops and the best weights are taken; None never.
+        only: the part of the model that is trained, as a prefix of its parameters' names ("estimator"); the rest stays
+            as it began. None trains all.
     """
 
     objective: Objective
@@ -95,6 +97,7 @@ class Gradient:
     precision: Literal["float32", "bfloat16"] = "float32"
     check: int = 50_000
     patience: int | None = None
+    only: str | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1 or self.batch < 0 or self.check < 1:

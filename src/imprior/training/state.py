@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from imprior.errors import RunError
+from imprior.errors import RecipeError, RunError
 from imprior.training.schedule import optimiser_for
 from imprior.training.settings import Gradient
 
@@ -90,7 +90,12 @@ class State:
 
 
 def begin(model: nn.Module, settings: Gradient) -> State:
-    """The state before the first step."""
+    """The state before the first step.
+
+    Raises:
+        RecipeError: nothing in the model has the name that `settings.only` gives, or its parts are trained in turns.
+    """
+    freeze(model, settings.only)
     return State(
         model=model,
         optimisers={name: optimiser_for(model, ps, settings.optimiser) for name, ps in players_of(model).items()},
@@ -103,6 +108,24 @@ def players_of(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     if hasattr(model, "players"):
         return {name: list(ps) for name, ps in cast(Any, model).players().items()}
     return {"model": [p for p in model.parameters() if p.requires_grad]}
+
+
+def freeze(model: nn.Module, only: str | None) -> None:
+    """Let training change nothing but the parts whose names begin with `only`; None lets it change all.
+
+    Raises:
+        RecipeError: as `begin`.
+    """
+    if only is None:
+        return
+    if hasattr(model, "players"):
+        raise RecipeError("training.only is for models of one player, whose parts aren't trained in turns")
+    parameters = dict(model.named_parameters())
+    if not any(_belongs(name, (only,)) for name in parameters):
+        parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in parameters))
+        raise RecipeError(f"training.only={only}: no parameter's name begins so; the model's parts are {parts}")
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(parameter.requires_grad and _belongs(name, (only,)))
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
