@@ -233,6 +233,14 @@ def test_photographic_noise_is_what_its_map_says():
     torch.testing.assert_close(measured, sigma.square().mean((1, 2, 3)).sqrt(), rtol=0.1, atol=0.001)
 
 
+def test_photographic_levels_are_drawn_by_the_power_that_is_set():
+    x = torch.full((64, 3, 16, 16), 0.5)
+    evenly, strong = (corrupt(x, Corruption("photographic", 0.0, 0.2, power), rng())[1] for power in (1.0, 0.5))
+    white = torch.isclose(strong, 0.2 * (evenly / 0.2) ** 0.5).flatten(1).all(1)
+    assert 0.3 < white.float().mean() < 0.9  # of cameras' noise, and uneven, are the others
+    assert (strong[white] > evenly[white]).all()
+
+
 def test_images_are_turned_by_quarters():
     x = torch.rand(4, 1, 3, 3, generator=rng())
     result = turned(x, torch.arange(4))

@@ -25,9 +25,14 @@ def corrupt(x: Tensor, corruption: Corruption, rng: torch.Generator) -> tuple[Te
     n = x.shape[0]
     if corruption.kind == "photographic":
         return photographic(x, corruption, rng)
-    share = torch.rand(n, generator=rng, device=x.device) ** corruption.power
-    amount = corruption.low + (corruption.high - corruption.low) * share
+    amount = _amounts(n, corruption, rng)
     return apply(x, corruption.kind, amount, rng), amount
+
+
+def _amounts(n: int, corruption: Corruption, rng: torch.Generator) -> Tensor:
+    """[n], by `low`, `high` and `power`, where the generator draws."""
+    share = torch.rand(n, generator=rng, device=rng.device) ** corruption.power
+    return corruption.low + (corruption.high - corruption.low) * share
 
 
 def photographic(x: Tensor, corruption: Corruption, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -38,9 +43,7 @@ def photographic(x: Tensor, corruption: Corruption, rng: torch.Generator) -> tup
         half of those images that of the whole image, since people tell a denoiser a single number.
     """
     n, _, height, width = x.shape
-    low, high = corruption.low, corruption.high
-    share = torch.rand(n, 1, 1, 1, generator=rng) ** corruption.power
-    level = (low + (high - low) * share).expand(n, 1, height, width)
+    level = _amounts(n, corruption, rng).view(n, 1, 1, 1).expand(n, 1, height, width)
     tilt = F.interpolate(torch.rand(n, 1, 3, 3, generator=rng), (height, width), mode="bilinear", align_corners=True)
     uneven, taken, told_one = (torch.rand(n, generator=rng) < chance for chance in (0.25, 1 / 3, 0.5))
     sigma = torch.where(uneven.view(-1, 1, 1, 1), level * tilt, level)
@@ -52,7 +55,7 @@ def photographic(x: Tensor, corruption: Corruption, rng: torch.Generator) -> tup
     local = box(square, 8)
     local = torch.where(told_one[taken].view(-1, 1, 1, 1), square.mean((2, 3), keepdim=True), local)
     y, sigma = y.clone(), sigma.clone()
-    y[taken], sigma[taken] = developed, local.sqrt().clamp(max=high)
+    y[taken], sigma[taken] = developed, local.sqrt().clamp(max=corruption.high)
     return y, sigma
 
 
