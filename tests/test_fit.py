@@ -167,6 +167,12 @@ def test_validation_images_of_another_size_are_refused_before_the_training_begin
     assert not (tmp_path / "run").exists()
 
 
+def test_a_part_that_the_model_lacks_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(RecipeError, match="only=nothing"):
+        fit.train(AE.with_overrides(["training.only=nothing"]), (images(), images(30, 1)), tmp_path / "run")
+    assert not (tmp_path / "run" / "recipe.json").exists()
+
+
 WORKER = """
 import json, sys
 sys.path.insert(0, {tests!r})

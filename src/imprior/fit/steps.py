@@ -32,18 +32,17 @@ class Steps(Training):
         return self.recipe.training
 
     def prepare(self, minutes: float | None) -> None:
-        """Settle the budget, begin the folder, and take up the state that a former process left."""
+        """Settle the budget, take up the state that a former process left, and begin the folder."""
         batches = self._batches(self.settings.batch)
-        state.freeze(self.model, self.settings.only)  # refuses before anything is written
         if minutes is not None and not self.run.exists():
             fits = self.group.from_leader(images_in(minutes, self.model, self.settings, batches, self.recipe.seed))
             fits = max(batches.batch, int(fits) // batches.batch * batches.batch)
             self.recipe = replace(self.recipe, training=replace(self.settings, images=fits))
-        self.begin_folder()
         saved = self.saved()
         if self.fresh and saved is None and isinstance(self.model, Starts):
             self.model.start(self._first_images())
         self.state = state.begin(self.model, self.settings)
+        self.begin_folder()  # what is refused above leaves nothing behind
         if saved is not None:
             self.state.restore(*saved)
         if self.group.leads:

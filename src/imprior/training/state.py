@@ -95,7 +95,8 @@ def begin(model: nn.Module, settings: Gradient) -> State:
     Raises:
         RecipeError: nothing in the model has the name that `settings.only` gives, or its parts are trained in turns.
     """
-    freeze(model, settings.only)
+    if settings.only is not None:
+        _freeze(model, settings.only)
     return State(
         model=model,
         optimisers={name: optimiser_for(model, ps, settings.optimiser) for name, ps in players_of(model).items()},
@@ -110,14 +111,8 @@ def players_of(model: nn.Module) -> dict[str, list[nn.Parameter]]:
     return {"model": [p for p in model.parameters() if p.requires_grad]}
 
 
-def freeze(model: nn.Module, only: str | None) -> None:
-    """Let training change nothing but the parts whose names begin with `only`; None lets it change all.
-
-    Raises:
-        RecipeError: as `begin`.
-    """
-    if only is None:
-        return
+def _freeze(model: nn.Module, only: str) -> None:
+    """Let training change nothing but the parts whose names begin with `only`."""
     if hasattr(model, "players"):
         raise RecipeError("training.only is for models of one player, whose parts aren't trained in turns")
     parameters = dict(model.named_parameters())
